@@ -1,0 +1,42 @@
+# Every target sets up what it needs; `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup test lint types unit grade chaos demo clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## a virtual environment with pinned versions
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: lint types unit  ## everything that must hold
+
+lint: setup  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+unit: setup  ## every test
+	$(BIN)/python -m pytest -q tests
+
+grade: setup  ## the lab-style tests, with points
+	$(BIN)/python -m tests.lab
+
+chaos: setup  ## real processes, killed and paused; ROUNDS=100
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100)
+
+demo: setup  ## a failover, live
+	$(BIN)/understudy demo
+
+clean:  ## what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache build dist

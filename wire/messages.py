@@ -1,0 +1,471 @@
+"""
+What processes say to each other.
+
+Pure: values only.  Every message of the protocol is a frozen struct in this
+file, and the table at its end says who may say what to whom; what is not in
+that table is not spoken.  How a message becomes bytes is `wire.codec`'s
+business.  ``docs/protocol.md`` tells the same as a story.
+
+Numbers are bounded where they are read from the wire, so that nothing past
+64 bits ever reaches a rule.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+#: The only version of the protocol that this code speaks.
+VERSION: Final = 1
+
+#: The longest frame's payload, in bytes.  A longer one ends the connection.
+FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
+
+#: The longest body that a batch may bring, and the longest answer that a
+#: machine may give: with everything around it, it still fits into one frame.
+BODY_BYTES_MAX: Final = FRAME_BYTES_MAX - 64 * 1024
+
+#: How many batches a clerk may have outstanding in one session; also how many
+#: answers a replica keeps for one session.
+WINDOW_MAX: Final = 64
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Incarnation = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+SessionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+#: A server's reasons and other free text for people.
+Text = Annotated[str, Meta(max_length=4096)]
+
+
+class Message(Struct, frozen=True, array_like=True, gc=False):
+    """One thing said.  On the wire: a msgpack array, its tag first."""
+
+
+# -- who ----------------------------------------------------------------------
+
+
+class Member(Message):
+    """A server: a stable name, one copy of the data, and where to find it."""
+
+    name: Name
+    #: Names one copy of the data: drawn at random when a log starts empty,
+    #: which in memory is every start.
+    incarnation: Incarnation
+    #: An endpoint string, ``tcp:HOST:PORT``.
+    address: Annotated[str, Meta(max_length=512)]
+
+    def is_same_copy(self, other: Member | None) -> bool:
+        """Whether both are one copy of the data, wherever it listens."""
+        return (
+            other is not None
+            and self.name == other.name
+            and self.incarnation == other.incarnation
+        )
+
+
+class View(Message):
+    """Who serves.  Of two views, the one with the greater number is newer."""
+
+    number: Count = 0
+    primary: Member | None = None
+    backups: tuple[Member, ...] = ()
+    #: The names of those backups that were eligible when the view was made.
+    #: The primary commits nothing without them.
+    holders: tuple[Name, ...] = ()
+    #: A view before which nothing was ever answered.  Its primary completes
+    #: nothing until it hears that the view is acknowledged.
+    founding: bool = False
+
+    def members(self) -> tuple[Member, ...]:
+        """Primary first, then the backups; empty in the view before the first."""
+        return () if self.primary is None else (self.primary, *self.backups)
+
+    def backup(self, name: str) -> Member | None:
+        """The backup of that name."""
+        for member in self.backups:
+            if member.name == name:
+                return member
+        return None
+
+
+#: Before the first view: number 0, nobody.
+NO_VIEW: Final = View()
+
+
+class Cause(Message):
+    """Why a view differs from the one before it, for one server."""
+
+    server: Name
+    #: One of `viewservice.views.CAUSES`.
+    code: str
+    #: What was seen, in words: ``silent for 5 ticks``.
+    evidence: str
+
+
+class Change(Message):
+    """A step from one view to the next, for logs, watchers and `status`."""
+
+    number: Count
+    primary: Name | None
+    backups: tuple[Name, ...]
+    causes: tuple[Cause, ...]
+    #: When, by the view service's wall clock, ISO 8601 UTC.  For people only.
+    time: str = ""
+
+
+class Wait(Message):
+    """What somebody waits for."""
+
+    #: The names of those who are waited for.
+    names: tuple[Name, ...]
+    #: A word for programs: ``acknowledgement``, ``backup``, ``lost``, ...
+    code: str
+    #: A sentence for people, with what to do where something can be done.
+    text: Text
+
+
+# -- every connection -----------------------------------------------------------
+
+#: The roles that an end of a connection can have.
+SERVER: Final = "server"
+CLERK: Final = "clerk"
+OBSERVER: Final = "observer"
+VIEW_SERVICE: Final = "view service"
+
+
+class Hello(Message, tag=1):
+    """The first frame in each direction."""
+
+    #: For ever the first field, whatever else changes.
+    version: Count
+    #: What the sender is: SERVER, CLERK, OBSERVER or VIEW_SERVICE.
+    role: Annotated[str, Meta(max_length=32)]
+    #: The cluster that the sender belongs to; empty while it knows none.
+    cluster: Annotated[bytes, Meta(max_length=16)] = b""
+    #: The newest view number that the sender knows.
+    number: Count = 0
+    #: Who the sender is, if it is a server.
+    member: Member | None = None
+    #: ``module:factory`` of the state machine, if the sender is a server.
+    machine: Annotated[str, Meta(max_length=512)] = ""
+    #: The view service's settings, if the sender is one.
+    ping_interval_ms: Count = 0
+    dead_pings: Count = 0
+
+
+class Goodbye(Message, tag=2):
+    """The last frame before a deliberate close.
+
+    *reason* is one of `GOODBYES`; *text* says it to people, with the values.
+    """
+
+    reason: Annotated[str, Meta(max_length=64)]
+    text: Text
+
+
+#: Why a connection is closed on purpose.
+GOODBYES: Final = {
+    "version": "the other end speaks another version",
+    "role": "that role has no business here",
+    "cluster": "the other end belongs to another cluster",
+    "machine": "the other end replicates another state machine",
+    "member": "the server that was dialled is not the one that the view names",
+    "name in use": "another live server holds that name",
+    "superseded": "a newer incarnation of that name has been seen",
+    "memory lost": "the view service has lost its memory and makes no view",
+    "silent": "no Hello came in time",
+    "full": "there are too many connections",
+    "protocol": "what came is not spoken here",
+    "too long": "a frame is over the limit",
+    "gap": "a batch is missing before this one; resend in order",
+    "diverged": "two replicas differ; this one has stopped",
+    "stopping": "the process is stopping",
+}
+
+# -- servers and the view service -------------------------------------------------
+
+
+class Report(Message):
+    """What a server tells of itself in a ping; it decides nothing."""
+
+    commit: Count = 0
+    log: Count = 0
+    waiting: Wait | None = None
+    #: Bytes of a running transfer: confirmed so far; None: no transfer runs.
+    transfer_bytes: Count | None = None
+
+
+class Ping(Message, tag=10):
+    """I am here, and this is the newest view that I know."""
+
+    #: Counts the pings of one connection, from 1; the answer names it.
+    serial: Count
+    member: Member
+    number: Count
+    #: The primary's synced backups in view *number*, by name.
+    synced: tuple[Name, ...] = ()
+    #: Members of view *number* that the sender cannot reach: a primary names
+    #: backups, a backup names its primary.
+    unreachable: tuple[Name, ...] = ()
+    report: Report = Report()
+    #: The sender is stopping: count it as dead at once.
+    leaving: bool = False
+
+
+class ViewIs(Message, tag=11):
+    """The newest view.  ``answers`` is a ping's serial, or 0 for a push."""
+
+    answers: Count
+    cluster: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    view: View
+    acknowledged: bool
+    #: How this view came about; None for the view before the first.
+    change: Change | None = None
+
+
+class Watch(Message, tag=12):
+    """Tell me the view now, and each new one until the connection ends."""
+
+
+class Status(Message, tag=13):
+    """Tell me everything you know, for a person."""
+
+
+class StatusIs(Message, tag=14):
+    """The answer to `Status`.  The document is the one that users read as
+    ``status --json``, encoded as UTF-8 JSON; ``docs/protocol.md`` has its shape.
+    """
+
+    document: bytes
+
+
+# -- primary and backups -----------------------------------------------------------
+
+
+class Greet(Message, tag=20):
+    """I am your primary in this view.  Where do you stand?"""
+
+    view: View
+
+
+class Position(Message, tag=21):
+    """Where I stand in view *view*: my log is known to be yours up to the
+    entry with the identity (*entry_view*, *index*), or would be if yours has
+    that entry.  A new process: (0, 0)."""
+
+    view: Count
+    entry_view: Count
+    index: Count
+
+
+class OpenSession(Message, tag=30):
+    """Open a session under 128 random bits; opening it again changes nothing."""
+
+    id: SessionId
+
+
+class CloseSession(Message, tag=31):
+    """The clerk is done; forget the session."""
+
+    id: SessionId
+    birth: Count
+
+
+class Batch(Message, tag=32):
+    """Commands that one clerk sends together, to be executed at most once."""
+
+    session: SessionId
+    #: The index at which the session was opened.
+    birth: Count
+    #: 1, 2, 3, ... in one session.
+    sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    #: The first sequence whose answer the clerk still lacks.
+    lacking: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    #: A msgpack array of commands; what a command is, the machine knows.
+    body: bytes
+
+
+Request = OpenSession | CloseSession | Batch
+
+
+class Entry(Message):
+    """A request in the log.  (*view*, *index*) is its identity: two logs that
+    hold the same identity are equal up to there."""
+
+    #: The newest view that its primary knew when logging it.
+    view: Count
+    index: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    #: The log's own time, in milliseconds; see `pbserver.log`.
+    stamp_ms: Count
+    request: Request
+
+
+class Forward(Message, tag=22):
+    """Entries, in order, and how far everything is committed.
+
+    Entries begin at or below the receiver's verified index + 1; with none it
+    is a heartbeat, a round for reads, or news of the commit index.
+    """
+
+    view: Count
+    #: Never goes back in one primary's life; the echo proves that the backup
+    #: still followed this primary when it got this message.
+    round: Count
+    commit: Count
+    #: The primary's checksum over all (index, answer) up to *commit*.
+    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    entries: tuple[Entry, ...] = ()
+
+
+class Accepted(Message, tag=23):
+    """The echo of a round: my log is yours up to *verified*, and I have
+    applied everything up to *commit*."""
+
+    view: Count
+    round: Count
+    verified: Count
+    commit: Count
+
+
+class NotYours(Message, tag=24):
+    """I do not take this from you (or: not here): a newer view exists."""
+
+    view: View
+
+
+#: What a `SnapshotPart` carries.
+SESSIONS_PART: Final = 0
+MACHINE_PART: Final = 1
+END_PART: Final = 2
+
+
+class SnapshotPart(Message, tag=25):
+    """A piece of a copy of everything applied up to (*entry_view*, *index*)."""
+
+    view: Count
+    #: 0, 1, 2, ... in one transfer; part 0 begins a new one.
+    part: Count
+    entry_view: Count
+    index: Count
+    #: The stamp of the entry at *index*, and the checksum of answers up to it.
+    stamp_ms: Count
+    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    #: SESSIONS_PART, MACHINE_PART or END_PART.  An end has no body.
+    kind: Annotated[int, Meta(ge=0, le=2)]
+    #: CRC-32 over the bodies of this and all earlier parts of the transfer.
+    crc: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    body: bytes
+
+
+class SnapshotHave(Message, tag=26):
+    """That part has arrived and is loaded."""
+
+    part: Count
+
+
+# -- clerks and servers ---------------------------------------------------------------
+
+
+class SessionOpened(Message, tag=33):
+    """The session stands; *birth* is the index of the entry that opened it."""
+
+    id: SessionId
+    birth: Count
+
+
+class SessionClosed(Message, tag=34):
+    """The session is gone, now or before."""
+
+    id: SessionId
+
+
+class BatchAnswer(Message, tag=35):
+    """A msgpack array of answers, as long as the batch."""
+
+    sequence: Count
+    body: bytes
+
+
+class BatchRefused(Message, tag=36):
+    """The batch was not executed now.
+
+    EVICTED: the session is unknown, closed or evicted; whether the batch was
+    executed before that is not known any more.  TOO_LARGE: it was refused at
+    the door and has not used up its number.
+    """
+
+    sequence: Count
+    reason: Annotated[str, Meta(max_length=64)]
+
+
+EVICTED: Final = "evicted"
+TOO_LARGE: Final = "too large"
+
+
+class Query(Message, tag=37):
+    """Commands that only read.  Answered from a state that has at least batch
+    *after* of the session; a clerk without one sends 16 zero bytes and 0."""
+
+    #: The clerk's own number for this query, unique on its connection.
+    id: Count
+    session: SessionId
+    after: Count
+    body: bytes
+
+
+NO_SESSION: Final = bytes(16)
+
+
+class QueryAnswer(Message, tag=38):
+    """A msgpack array of answers, as long as the query."""
+
+    id: Count
+    body: bytes
+
+
+# -- observers and servers -------------------------------------------------------------
+
+
+class DigestAt(Message, tag=40):
+    """Tell me the digest of your state when you have applied exactly up to
+    *index*; with 0: tell me now how far you have applied, without a digest."""
+
+    index: Count
+
+
+class DigestIs(Message, tag=41):
+    """The state at *index*.  An empty digest: none was asked for, or the index
+    that was asked for is already past, and *index* is where the server is."""
+
+    index: Count
+    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    digest: bytes
+
+
+# -- the table -------------------------------------------------------------------------
+
+#: The parts that two servers play on the connection between them: the dialler
+#: speaks as primary, the listener as backup.  Both say SERVER in their Hello.
+PRIMARY: Final = "primary"
+BACKUP: Final = "backup"
+
+#: (who speaks, to whom) -> what may be said after Hello.
+SAYS: Final[dict[tuple[str, str], tuple[type[Message], ...]]] = {
+    (SERVER, VIEW_SERVICE): (Goodbye, Ping, Watch, Status),
+    (CLERK, VIEW_SERVICE): (Goodbye, Watch, Status),
+    (OBSERVER, VIEW_SERVICE): (Goodbye, Watch, Status),
+    (VIEW_SERVICE, SERVER): (Goodbye, ViewIs, StatusIs),
+    (VIEW_SERVICE, CLERK): (Goodbye, ViewIs, StatusIs),
+    (VIEW_SERVICE, OBSERVER): (Goodbye, ViewIs, StatusIs),
+    (PRIMARY, BACKUP): (Goodbye, Greet, Forward, SnapshotPart),
+    (BACKUP, PRIMARY): (Goodbye, Position, Accepted, NotYours, SnapshotHave),
+    (CLERK, SERVER): (Goodbye, OpenSession, CloseSession, Batch, Query),
+    (SERVER, CLERK): (
+        Goodbye,
+        *(SessionOpened, SessionClosed, BatchAnswer, BatchRefused),
+        *(QueryAnswer, NotYours),
+    ),
+    (OBSERVER, SERVER): (Goodbye, DigestAt),
+    (SERVER, OBSERVER): (Goodbye, DigestIs),
+}
