@@ -19,42 +19,53 @@ VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
 #: A scan returns at most this many pairs, whatever its limit says.
 SCAN_LIMIT_MAX: Final = 10_000
 
+#: A body with more commands is refused as a whole, by one single answer; it
+#: bounds how long one body keeps everybody else waiting.
+COMMANDS_MAX: Final = 16_384
+
 #: Counters are signed 64 bit.
 COUNTER_MIN: Final = -(2**63)
 COUNTER_MAX: Final = 2**63 - 1
 
 
-class Command(Struct, frozen=True, array_like=True, gc=False):
-    """One operation on the store."""
+class Command(
+    Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True
+):
+    """One operation on the store.
+
+    Surplus fields are refused: skipping over one would recurse as deeply as it
+    is nested, which succeeds or not depending on the stack of the process, and
+    two replicas must not differ.
+    """
 
 
-class Get(Command, tag=0):
+class Get(Command, frozen=True, tag=0):
     """-> the value, or None if there is no such key."""
 
     key: bytes
 
 
-class Put(Command, tag=1):
+class Put(Command, frozen=True, tag=1):
     """-> None."""
 
     key: bytes
     value: bytes
 
 
-class Append(Command, tag=2):
+class Append(Command, frozen=True, tag=2):
     """Append to the value, an absent key counting as empty -> the new length."""
 
     key: bytes
     suffix: bytes
 
 
-class Delete(Command, tag=3):
+class Delete(Command, frozen=True, tag=3):
     """-> whether the key was there."""
 
     key: bytes
 
 
-class Cas(Command, tag=4):
+class Cas(Command, frozen=True, tag=4):
     """Compare and set -> whether the value was *expected* (None: the key was
     absent) and is now *value*."""
 
@@ -63,7 +74,7 @@ class Cas(Command, tag=4):
     value: bytes
 
 
-class Incr(Command, tag=5):
+class Incr(Command, frozen=True, tag=5):
     """Add to a decimal ASCII number, an absent key counting as 0 -> the new
     number.  What is there but is no signed 64-bit number, or would leave that
     range, is `NOT_A_NUMBER`."""
@@ -72,7 +83,7 @@ class Incr(Command, tag=5):
     by: int = 1
 
 
-class Scan(Command, tag=6):
+class Scan(Command, frozen=True, tag=6):
     """Pairs with start <= key < end (None: to the last), in order of keys
     -> at most *limit* pairs [key, value], and fewer if they would not fit into
     one answer; ask again from the last key + b"\\x00"."""
@@ -95,7 +106,7 @@ class Ok(Struct, frozen=True, array_like=True, tag=0, gc=False):
 
 
 class Failed(Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """The command changed nothing."""
+    """The command changed nothing, unless the code is one of `DOUBTFUL`."""
 
     code: str
     text: str
@@ -108,3 +119,10 @@ NOT_A_NUMBER: Final = "not a number"
 TOO_LARGE: Final = "too large"
 MALFORMED: Final = "malformed"
 NOT_A_READ: Final = "not a read"
+#: Only from machines that are written one command at a time: the command was
+#: executed, but its answer cannot be told; or it stopped half-way.
+ANSWER_LOST: Final = "answer lost"
+RAISED: Final = "raised"
+
+#: The codes that do not mean: nothing was changed.
+DOUBTFUL: Final = (ANSWER_LOST, RAISED)

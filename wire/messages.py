@@ -45,7 +45,7 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
 # -- who ----------------------------------------------------------------------
 
 
-class Member(Message):
+class Member(Message, frozen=True):
     """A server: a stable name, one copy of the data, and where to find it."""
 
     name: Name
@@ -64,7 +64,7 @@ class Member(Message):
         )
 
 
-class View(Message):
+class View(Message, frozen=True):
     """Who serves.  Of two views, the one with the greater number is newer."""
 
     number: Count = 0
@@ -93,7 +93,7 @@ class View(Message):
 NO_VIEW: Final = View()
 
 
-class Cause(Message):
+class Cause(Message, frozen=True):
     """Why a view differs from the one before it, for one server."""
 
     server: Name
@@ -103,7 +103,7 @@ class Cause(Message):
     evidence: str
 
 
-class Change(Message):
+class Change(Message, frozen=True):
     """A step from one view to the next, for logs, watchers and `status`."""
 
     number: Count
@@ -114,7 +114,7 @@ class Change(Message):
     time: str = ""
 
 
-class Wait(Message):
+class Wait(Message, frozen=True):
     """What somebody waits for."""
 
     #: The names of those who are waited for.
@@ -134,7 +134,7 @@ OBSERVER: Final = "observer"
 VIEW_SERVICE: Final = "view service"
 
 
-class Hello(Message, tag=1):
+class Hello(Message, frozen=True, tag=1):
     """The first frame in each direction."""
 
     #: For ever the first field, whatever else changes.
@@ -154,7 +154,7 @@ class Hello(Message, tag=1):
     dead_pings: Count = 0
 
 
-class Goodbye(Message, tag=2):
+class Goodbye(Message, frozen=True, tag=2):
     """The last frame before a deliberate close.
 
     *reason* is one of `GOODBYES`; *text* says it to people, with the values.
@@ -186,7 +186,7 @@ GOODBYES: Final = {
 # -- servers and the view service -------------------------------------------------
 
 
-class Report(Message):
+class Report(Message, frozen=True):
     """What a server tells of itself in a ping; it decides nothing."""
 
     commit: Count = 0
@@ -196,7 +196,7 @@ class Report(Message):
     transfer_bytes: Count | None = None
 
 
-class Ping(Message, tag=10):
+class Ping(Message, frozen=True, tag=10):
     """I am here, and this is the newest view that I know."""
 
     #: Counts the pings of one connection, from 1; the answer names it.
@@ -213,7 +213,7 @@ class Ping(Message, tag=10):
     leaving: bool = False
 
 
-class ViewIs(Message, tag=11):
+class ViewIs(Message, frozen=True, tag=11):
     """The newest view.  ``answers`` is a ping's serial, or 0 for a push."""
 
     answers: Count
@@ -224,15 +224,15 @@ class ViewIs(Message, tag=11):
     change: Change | None = None
 
 
-class Watch(Message, tag=12):
+class Watch(Message, frozen=True, tag=12):
     """Tell me the view now, and each new one until the connection ends."""
 
 
-class Status(Message, tag=13):
+class Status(Message, frozen=True, tag=13):
     """Tell me everything you know, for a person."""
 
 
-class StatusIs(Message, tag=14):
+class StatusIs(Message, frozen=True, tag=14):
     """The answer to `Status`.  The document is the one that users read as
     ``status --json``, encoded as UTF-8 JSON; ``docs/protocol.md`` has its shape.
     """
@@ -243,13 +243,13 @@ class StatusIs(Message, tag=14):
 # -- primary and backups -----------------------------------------------------------
 
 
-class Greet(Message, tag=20):
+class Greet(Message, frozen=True, tag=20):
     """I am your primary in this view.  Where do you stand?"""
 
     view: View
 
 
-class Position(Message, tag=21):
+class Position(Message, frozen=True, tag=21):
     """Where I stand in view *view*: my log is known to be yours up to the
     entry with the identity (*entry_view*, *index*), or would be if yours has
     that entry.  A new process: (0, 0)."""
@@ -259,20 +259,20 @@ class Position(Message, tag=21):
     index: Count
 
 
-class OpenSession(Message, tag=30):
+class OpenSession(Message, frozen=True, tag=30):
     """Open a session under 128 random bits; opening it again changes nothing."""
 
     id: SessionId
 
 
-class CloseSession(Message, tag=31):
+class CloseSession(Message, frozen=True, tag=31):
     """The clerk is done; forget the session."""
 
     id: SessionId
     birth: Count
 
 
-class Batch(Message, tag=32):
+class Batch(Message, frozen=True, tag=32):
     """Commands that one clerk sends together, to be executed at most once."""
 
     session: SessionId
@@ -289,7 +289,7 @@ class Batch(Message, tag=32):
 Request = OpenSession | CloseSession | Batch
 
 
-class Entry(Message):
+class Entry(Message, frozen=True):
     """A request in the log.  (*view*, *index*) is its identity: two logs that
     hold the same identity are equal up to there."""
 
@@ -301,7 +301,7 @@ class Entry(Message):
     request: Request
 
 
-class Forward(Message, tag=22):
+class Forward(Message, frozen=True, tag=22):
     """Entries, in order, and how far everything is committed.
 
     Entries begin at or below the receiver's verified index + 1; with none it
@@ -318,7 +318,7 @@ class Forward(Message, tag=22):
     entries: tuple[Entry, ...] = ()
 
 
-class Accepted(Message, tag=23):
+class Accepted(Message, frozen=True, tag=23):
     """The echo of a round: my log is yours up to *verified*, and I have
     applied everything up to *commit*."""
 
@@ -328,7 +328,7 @@ class Accepted(Message, tag=23):
     commit: Count
 
 
-class NotYours(Message, tag=24):
+class NotYours(Message, frozen=True, tag=24):
     """I do not take this from you (or: not here): a newer view exists."""
 
     view: View
@@ -340,7 +340,7 @@ MACHINE_PART: Final = 1
 END_PART: Final = 2
 
 
-class SnapshotPart(Message, tag=25):
+class SnapshotPart(Message, frozen=True, tag=25):
     """A piece of a copy of everything applied up to (*entry_view*, *index*)."""
 
     view: Count
@@ -358,7 +358,7 @@ class SnapshotPart(Message, tag=25):
     body: bytes
 
 
-class SnapshotHave(Message, tag=26):
+class SnapshotHave(Message, frozen=True, tag=26):
     """That part has arrived and is loaded."""
 
     part: Count
@@ -367,27 +367,27 @@ class SnapshotHave(Message, tag=26):
 # -- clerks and servers ---------------------------------------------------------------
 
 
-class SessionOpened(Message, tag=33):
+class SessionOpened(Message, frozen=True, tag=33):
     """The session stands; *birth* is the index of the entry that opened it."""
 
     id: SessionId
     birth: Count
 
 
-class SessionClosed(Message, tag=34):
+class SessionClosed(Message, frozen=True, tag=34):
     """The session is gone, now or before."""
 
     id: SessionId
 
 
-class BatchAnswer(Message, tag=35):
+class BatchAnswer(Message, frozen=True, tag=35):
     """A msgpack array of answers, as long as the batch."""
 
     sequence: Count
     body: bytes
 
 
-class BatchRefused(Message, tag=36):
+class BatchRefused(Message, frozen=True, tag=36):
     """The batch was not executed now.
 
     EVICTED: the session is unknown, closed or evicted; whether the batch was
@@ -403,7 +403,7 @@ EVICTED: Final = "evicted"
 TOO_LARGE: Final = "too large"
 
 
-class Query(Message, tag=37):
+class Query(Message, frozen=True, tag=37):
     """Commands that only read.  Answered from a state that has at least batch
     *after* of the session; a clerk without one sends 16 zero bytes and 0."""
 
@@ -417,7 +417,7 @@ class Query(Message, tag=37):
 NO_SESSION: Final = bytes(16)
 
 
-class QueryAnswer(Message, tag=38):
+class QueryAnswer(Message, frozen=True, tag=38):
     """A msgpack array of answers, as long as the query."""
 
     id: Count
@@ -427,14 +427,14 @@ class QueryAnswer(Message, tag=38):
 # -- observers and servers -------------------------------------------------------------
 
 
-class DigestAt(Message, tag=40):
+class DigestAt(Message, frozen=True, tag=40):
     """Tell me the digest of your state when you have applied exactly up to
     *index*; with 0: tell me now how far you have applied, without a digest."""
 
     index: Count
 
 
-class DigestIs(Message, tag=41):
+class DigestIs(Message, frozen=True, tag=41):
     """The state at *index*.  An empty digest: none was asked for, or the index
     that was asked for is already past, and *index* is where the server is."""
 

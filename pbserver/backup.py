@@ -1,0 +1,152 @@
+"""
+The backup's part: hold what the primary orders, and say so.
+
+Pure.  **Verified** is how far this log is known to be the primary's, in this
+view, by identity.  It begins at the commit index, since what is committed is in
+every primary's log; it grows with what this view's primary sends, and never
+goes back.  Beyond it, the log may hold entries of older views: they stay until
+the primary replaces them, because they may have been answered and this server
+may be the one that must carry them on (docs/design.md, section 5).
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from pbserver.history import History
+from pbserver.outbox import Link, Outbox
+from pbserver.transfer import Incoming
+from wire.messages import (
+    Accepted,
+    Forward,
+    Goodbye,
+    Position,
+    SnapshotHave,
+    SnapshotPart,
+    View,
+)
+
+
+@define
+class Backup:
+    """What exists only while a server is a backup in one view."""
+
+    view: View
+    history: History
+    out: Outbox
+
+    verified: int = field(init=False)
+    #: The connection on which this view's primary has greeted us.  Nobody else
+    #: is listened to.
+    link: Link | None = field(default=None, init=False)
+    #: Ticks since the primary last said anything.
+    silent_ticks: int = field(default=0, init=False)
+    #: A snapshot that is not whole yet; until it is, the old log stands.
+    incoming: Incoming | None = field(default=None, init=False)
+    #: The round that is to be echoed with the next flush.
+    _echo: int | None = field(default=None, init=False)
+    #: Why this copy must not go on, if so.
+    diverged: str | None = field(default=None, init=False)
+
+    @verified.default
+    def _committed(self) -> int:
+        return self.history.commit
+
+    def continue_from(self, before: Backup) -> None:
+        """A newer view has the same primary and this backup: a transfer goes
+        on; how far the log is verified does not count any more."""
+        self.link = before.link
+        self.incoming = before.incoming
+
+    def on_greet(self, link: Link) -> None:
+        """This view's primary asks where we stand."""
+        if link != self.link:
+            # A transfer lives on one connection.
+            self.incoming = None
+            self.link = link
+        self.silent_ticks = 0
+        self._echo = None
+        self._tell_position()
+
+    def on_forward(self, forward: Forward) -> None:
+        """Take in what the primary has logged, and apply what is committed."""
+        self.silent_ticks = 0
+        history = self.history
+        verified = self.verified
+        for entry in forward.entries:
+            if entry.index <= verified:
+                continue
+            if entry.index > verified + 1:
+                self.verified = verified
+                self._tell_position()
+                return
+            history.accept(entry)
+            verified = entry.index
+        self.verified = verified
+        upto = min(forward.commit, verified)
+        if upto > history.commit:
+            for entry in history.log.between(history.commit, upto):
+                history.apply(entry)
+            history.trim(history.commit)
+        self._echo = forward.round
+        chain = history.state.chain
+        if forward.commit == history.commit and forward.chain != chain:
+            self.diverged = (
+                f"the answers up to entry {forward.commit} give {chain:08x} here,"
+                f" and {forward.chain:08x} at the primary"
+            )
+
+    def on_snapshot_part(self, part: SnapshotPart) -> None:
+        """Take in a part of a snapshot; install it when it is whole.
+
+        It is somebody's applied state, a prefix of the one true history, so it
+        is right whatever view it was sent in; it is only useful if it is ahead.
+        """
+        self.silent_ticks = 0
+        if part.index <= self.verified:
+            # It must not replace what was accepted after it.
+            self.incoming = None
+            self._tell_position()
+            return
+        if part.part == 0:
+            self.incoming = Incoming(self.history.fresh())
+        incoming = self.incoming
+        try:
+            if incoming is None:
+                raise ValueError(f"part {part.part} came of what was dropped")
+            whole = incoming.load(part)
+        except ValueError as error:
+            # On a new connection the transfer starts again.
+            self.incoming = None
+            self.out.send(self.link, Goodbye("protocol", f"snapshot: {error}"))
+            return
+        if whole:
+            self.incoming = None
+            self.history.install(incoming.state)
+            self.verified = self.history.commit
+        self.out.send(self.link, SnapshotHave(part.part))
+
+    def link_lost(self, link: Link) -> None:
+        """A connection has ended."""
+        if link == self.link:
+            self.link = self.incoming = self._echo = None
+
+    def tick(self) -> None:
+        """An interval has passed."""
+        self.silent_ticks += 1
+
+    def flush(self) -> None:
+        """Echo the last round of this turn."""
+        if self._echo is not None:
+            accepted = Accepted(
+                self.view.number, self._echo, self.verified, self.history.commit
+            )
+            self._echo = None
+            self.out.send(self.link, accepted)
+
+    def _tell_position(self) -> None:
+        log = self.history.log
+        entry_view = log.view_at(self.verified)
+        assert entry_view is not None, (log.base_index, self.verified, log.end)
+        position = Position(self.view.number, entry_view, self.verified)
+        self.out.send(self.link, position)

@@ -1,0 +1,139 @@
+"""
+One server's copy of the one true history: its log, and the state it stands for.
+
+Pure.  A server applies an entry only when it is committed, so what is applied
+is always a prefix of the one true history and never has to be undone.  What
+lies in the log beyond it may still be replaced, as long as this server is a
+backup; a primary never drops anything from the end of its log.
+
+Time: an entry's stamp is the stamp of the entry before it, plus what this
+server's monotonic clock has counted since it got that one.  No wall clock takes
+part, so a clock that jumps can neither age a session nor revive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from pbserver.log import Log
+from pbserver.outbox import Link
+from pbserver.sessions import Answer, Sessions
+from wire.messages import DigestIs, Entry, Request
+
+
+@define
+class History:
+    """The log, and the state as of its committed prefix."""
+
+    #: Makes the state before the first entry.
+    fresh: Callable[[], Sessions]
+    tail_bytes_kept: int
+
+    log: Log = field(factory=Log, init=False)
+    state: Sessions = field(init=False)
+
+    #: Milliseconds of a monotonic clock; its owner keeps it up to date.
+    now_ms: int = field(default=0, init=False)
+    #: When the last entry came.
+    _got_ms: int = field(default=0, init=False)
+
+    #: index -> who wants to know the digest of the state there.
+    digests: dict[int, list[Link]] = field(factory=dict, init=False)
+    #: Digests to be told.
+    told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
+
+    @state.default
+    def _first_state(self) -> Sessions:
+        return self.fresh()
+
+    @property
+    def commit(self) -> int:
+        """The index up to which everything is committed, and applied."""
+        return self.state.index
+
+    def append(self, view_number: int, request: Request) -> Entry:
+        """Log a request as the next entry; only a primary does."""
+        log = self.log
+        stamp_ms = log.end_stamp_ms + max(0, self.now_ms - self._got_ms)
+        entry = Entry(view_number, log.end + 1, stamp_ms, request)
+        log.append(entry)
+        self._got_ms = self.now_ms
+        return entry
+
+    def accept(self, entry: Entry) -> None:
+        """Take the next entry of a primary's log: kept if it is here already,
+        else put in the place of what is here, with all after it."""
+        log = self.log
+        if entry.index <= log.end:
+            if log.view_at(entry.index) == entry.view:
+                return
+            assert entry.index > self.commit, (entry.index, self.commit)
+            log.truncate(entry.index)
+        log.append(entry)
+        self._got_ms = self.now_ms
+
+    def apply(self, entry: Entry) -> Answer | None:
+        """Apply the entry after the commit index, which commits it here."""
+        answer = self.state.apply(entry)
+        if self.digests and entry.index in self.digests:
+            for link in self.digests.pop(entry.index):
+                self._tell_digest(link)
+        return answer
+
+    def install(self, state: Sessions) -> None:
+        """Stand where *state* stands, which is further than this one."""
+        assert state.index > self.commit, (state.index, self.commit)
+        if self.log.view_at(state.index) == state.view:
+            # The same identity: what follows it here is still worth keeping.
+            self.log.forget(state.index)
+        else:
+            self.log.restart(state.view, state.index, state.stamp_ms)
+            self._got_ms = self.now_ms
+        self.state = state
+        for index in [index for index in self.digests if index <= state.index]:
+            for link in self.digests.pop(index):
+                self.told.append((link, DigestIs(state.index, state.chain, b"")))
+
+    def trim(self, floor: int) -> None:
+        """Forget the oldest entries that are over the bound, none after *floor*."""
+        log = self.log
+        over = log.weight_between(log.base_index, log.end) - self.tail_bytes_kept
+        # An eighth more than needed, so that this is rare.
+        if over > 0 and (floor := min(floor, self.commit)) > log.base_index:
+            upto = log.reach(log.base_index, over + self.tail_bytes_kept // 8)
+            log.forget(min(upto, floor))
+
+    def want_digest(self, link: Link, index: int) -> None:
+        """Somebody wants the digest at *index*; 0: only wants to know where
+        this server is."""
+        if index == self.commit and index > 0:
+            self._tell_digest(link)
+        elif index > self.commit and len(self.digests) < 64:
+            self.digests.setdefault(index, []).append(link)
+        else:
+            self.told.append((link, DigestIs(self.commit, self.state.chain, b"")))
+
+    def copy(self) -> History:
+        """The same history, apart from this one; the machine must have a
+        ``copy`` of its own."""
+        history = History(self.fresh, self.tail_bytes_kept)
+        history.log = self.log.copy()
+        history.state = self.state.copy()
+        history.now_ms, history._got_ms = self.now_ms, self._got_ms
+        history.digests = {index: links.copy() for index, links in self.digests.items()}
+        history.told = self.told.copy()
+        return history
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Equal for histories that no rule can tell apart."""
+        return (
+            self.log.fingerprint(),
+            self.state.fingerprint(),
+            self.now_ms - self._got_ms,
+        )
+
+    def _tell_digest(self, link: Link) -> None:
+        state = self.state
+        self.told.append((link, DigestIs(state.index, state.chain, state.digest())))

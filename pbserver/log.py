@@ -1,0 +1,143 @@
+"""
+The log: entries in order, and the oldest of them forgotten.
+
+Pure.  An entry's identity is (view, index).  Two logs that hold the same
+identity are equal up to it; every rule about what a backup keeps, replaces or
+still lacks is built on that one sentence (docs/design.md, section 5).
+
+The log does not know what is committed.  Its owner never drops an entry that
+is not applied, and never replaces one that is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+from attrs import define, field
+
+from wire.messages import Batch, Entry, Request
+
+#: What an entry is taken to weigh beside its body: the objects around it.
+ENTRY_BYTES: Final = 320
+
+
+def weight(request: Request) -> int:
+    """How many bytes a request is taken to occupy in a log and on the wire."""
+    return ENTRY_BYTES + (len(request.body) if type(request) is Batch else 0)
+
+
+@define
+class Log:
+    """Entries ``base_index + 1 .. end``, and the identity of the one before."""
+
+    #: The identity and the stamp of the last entry that is no longer held;
+    #: (0, 0) at 0 ms is the beginning of every history.
+    base_view: int = 0
+    base_index: int = 0
+    base_stamp_ms: int = 0
+
+    entries: list[Entry] = field(factory=list, init=False)
+
+    #: For each entry, the weight of everything up to and with it since this
+    #: log began: the difference of two is the weight of what lies between.
+    _weights: list[int] = field(factory=list, init=False)
+    _base_weight: int = field(default=0, init=False)
+
+    @property
+    def end(self) -> int:
+        """The index of the last entry."""
+        return self.base_index + len(self.entries)
+
+    @property
+    def end_view(self) -> int:
+        """The view of the last entry."""
+        return self.entries[-1].view if self.entries else self.base_view
+
+    @property
+    def end_stamp_ms(self) -> int:
+        """The stamp of the last entry."""
+        return self.entries[-1].stamp_ms if self.entries else self.base_stamp_ms
+
+    def view_at(self, index: int) -> int | None:
+        """The view of the entry at *index*, which with the index is its
+        identity; None where this log cannot tell."""
+        at = index - self.base_index
+        if at == 0:
+            return self.base_view
+        if 0 < at <= len(self.entries):
+            return self.entries[at - 1].view
+        return None
+
+    def entry(self, index: int) -> Entry:
+        """The entry at *index*, which must be held."""
+        assert self.base_index < index <= self.end, (self.base_index, index, self.end)
+        return self.entries[index - self.base_index - 1]
+
+    def between(self, after: int, upto: int) -> list[Entry]:
+        """The entries after + 1 .. upto, all of which must be held."""
+        assert self.base_index <= after <= upto <= self.end
+        return self.entries[after - self.base_index : upto - self.base_index]
+
+    def weight_between(self, after: int, upto: int) -> int:
+        """The weight of the entries after + 1 .. upto, in bytes."""
+        return self._weight_to(upto) - self._weight_to(after)
+
+    def reach(self, after: int, bytes_max: int) -> int:
+        """The last index such that the entries after it weigh at most
+        *bytes_max*; one entry is always within reach."""
+        limit = self._weight_to(after) + bytes_max
+        upto = self.base_index + bisect_right(self._weights, limit)
+        return min(max(upto, after + 1), self.end)
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end."""
+        assert entry.index == self.end + 1, (entry.index, self.end)
+        assert entry.view >= self.end_view, (entry.view, self.end_view)
+        weights = self._weights
+        before = weights[-1] if weights else self._base_weight
+        self.entries.append(entry)
+        weights.append(before + weight(entry.request))
+
+    def truncate(self, index: int) -> None:
+        """Drop the entry at *index* and all after it."""
+        assert self.base_index < index, (self.base_index, index)
+        del self.entries[index - self.base_index - 1 :]
+        del self._weights[index - self.base_index - 1 :]
+
+    def forget(self, upto: int) -> None:
+        """Drop the entries up to and with *upto*, from the front."""
+        assert self.base_index <= upto <= self.end, (self.base_index, upto, self.end)
+        if upto == self.base_index:
+            return
+        last = self.entry(upto)
+        count = upto - self.base_index
+        self._base_weight = self._weights[count - 1]
+        del self.entries[:count]
+        del self._weights[:count]
+        self.base_view, self.base_index = last.view, last.index
+        self.base_stamp_ms = last.stamp_ms
+
+    def restart(self, view: int, index: int, stamp_ms: int) -> None:
+        """Hold nothing, and begin after the entry with that identity."""
+        self.entries.clear()
+        self._weights.clear()
+        self._base_weight = 0
+        self.base_view, self.base_index, self.base_stamp_ms = view, index, stamp_ms
+
+    def copy(self) -> Log:
+        """The same log, apart from this one."""
+        log = Log(self.base_view, self.base_index, self.base_stamp_ms)
+        log.entries = self.entries.copy()
+        log._weights = self._weights.copy()
+        log._base_weight = self._base_weight
+        return log
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Equal for logs that no rule can tell apart."""
+        return (self.base_view, self.base_index, self.base_stamp_ms, *self.entries)
+
+    def _weight_to(self, index: int) -> int:
+        at = index - self.base_index
+        assert 0 <= at <= len(self.entries), (self.base_index, index, self.end)
+        return self._weights[at - 1] if at else self._base_weight

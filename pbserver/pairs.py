@@ -1,0 +1,247 @@
+"""
+Keys and values, in order of keys, with one exact cut taken out at leisure.
+
+Pure.  The pairs lie in *leaves*: ordinary dicts of a few hundred pairs each,
+every leaf holding one range of keys, the ranges in order.  Inside a leaf there
+is no order; who needs one sorts that leaf.  So whatever is done costs a search
+among the leaves plus, at worst, work on a few hundred pairs, however many
+pairs there are: no rehashing of millions of keys at once, no index to sort,
+and nothing for the garbage collector to walk through.
+
+The law of this file: a leaf that an open cut still needs is never changed in
+place.  It is replaced by a copy first (once), and the cut keeps the old one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import define, field
+
+#: More pairs than this, and a leaf is split in two.  A dict of 340 just fits a
+#: table of 512 slots, and one of 170 a table of 256: leaves of this size waste
+#: the least.
+LEAF_PAIRS_MAX: Final = 340
+
+#: Fewer than this, and a leaf joins its neighbour if both together fill no
+#: more than half a leaf.  Apart enough from the half that a split leaves, so
+#: that deleting and putting the same keys does not split and join for ever.
+LEAF_PAIRS_MIN: Final = LEAF_PAIRS_MAX // 8
+
+#: A value that grew to more than this by appending is kept as a bytearray, so
+#: that the next append does not copy it all.
+GROWN_BYTES_MIN: Final = 4096
+
+Value = bytes | bytearray
+Leaf = dict[bytes, Value]
+
+
+@define(eq=False)
+class Pairs:
+    """An ordered map from bytes to bytes."""
+
+    #: The number of pairs.
+    count: int = 0
+
+    _leaves: list[Leaf] = field(factory=lambda: [{}])
+    #: ``_fences[i]``: every key below it lies in leaf i or before, every other
+    #: in leaf i + 1 or after.  One fewer than leaves.
+    _fences: list[bytes] = field(factory=list)
+
+    #: The leaves that the open cut has not yet taken out, by identity (it keeps
+    #: them alive, so no identity is used twice); empty while no cut is open.
+    _needed: set[int] = field(factory=set, init=False)
+    _cut: PairsCut | None = field(default=None, init=False)
+    #: Keys that grew since the open cut was made: their bytearrays are not its.
+    _grown: set[bytes] = field(factory=set, init=False)
+
+    # -- one key -----------------------------------------------------------------
+
+    def get(self, key: bytes) -> Value | None:
+        """The value; None if there is no such key.  Valid until the next change."""
+        return self._leaves[bisect_right(self._fences, key)].get(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Set the value."""
+        at = bisect_right(self._fences, key)
+        leaf = self._leaves[at]
+        if self._needed and id(leaf) in self._needed:
+            leaf = self._own(at)
+        before = len(leaf)
+        leaf[key] = value
+        if len(leaf) != before:
+            self.count += 1
+            if before == LEAF_PAIRS_MAX:
+                self._split(at)
+
+    def append(self, key: bytes, suffix: bytes) -> int:
+        """Append to the value, an absent key counting as empty -> its length."""
+        value = self.get(key)
+        if type(value) is bytearray and (self._cut is None or key in self._grown):
+            value += suffix
+            return len(value)
+        if value is None:
+            grown: Value = suffix
+        elif len(value) + len(suffix) <= GROWN_BYTES_MIN:
+            grown = value + suffix
+        else:
+            grown = bytearray(value)
+            grown += suffix
+            if self._cut is not None:
+                self._grown.add(key)
+        self.put(key, grown)
+        return len(grown)
+
+    def delete(self, key: bytes) -> bool:
+        """Forget the key -> whether it was there."""
+        at = bisect_right(self._fences, key)
+        leaf = self._leaves[at]
+        if key not in leaf:
+            return False
+        if self._needed and id(leaf) in self._needed:
+            leaf = self._own(at)
+        del leaf[key]
+        self.count -= 1
+        if len(leaf) < LEAF_PAIRS_MIN and self._fences:
+            self._join(at)
+        return True
+
+    # -- in order -----------------------------------------------------------------
+
+    def items(
+        self, start: bytes = b"", end: bytes | None = None
+    ) -> Iterator[tuple[bytes, Value]]:
+        """Pairs with start <= key < end, in order.  Valid until the next change."""
+        first = bisect_right(self._fences, start)
+        for at in range(first, len(self._leaves)):
+            leaf = self._leaves[at]
+            keys = sorted(leaf)
+            if at == first:
+                del keys[: bisect_left(keys, start)]
+            if end is not None and keys and keys[-1] >= end:
+                del keys[bisect_left(keys, end) :]
+                yield from zip(keys, map(leaf.__getitem__, keys), strict=True)
+                return
+            yield from zip(keys, map(leaf.__getitem__, keys), strict=True)
+
+    def leaves(self) -> Iterator[list[Value]]:
+        """Everything in order, leaf by leaf, as key, value, key, value, ..."""
+        for leaf in self._leaves:
+            yield [part for key in sorted(leaf) for part in (key, leaf[key])]
+
+    def last(self) -> bytes | None:
+        """The greatest key."""
+        # Only a lonely leaf may be empty: others have joined a neighbour.
+        return max(self._leaves[-1], default=None)
+
+    # -- copies -------------------------------------------------------------------
+
+    def copy(self) -> Pairs:
+        """An independent copy, which no cut knows.  Costs a pass."""
+        # bytes() of bytes is the same object; of a bytearray it is a copy.
+        leaves: list[Leaf] = [
+            {key: bytes(value) for key, value in leaf.items()} for leaf in self._leaves
+        ]
+        return Pairs(self.count, leaves, self._fences.copy())
+
+    def cut(self) -> PairsCut:
+        """Everything as it is now, to be taken out while changes go on.  Costs
+        a list of the leaves.  Raises ValueError while another cut is open."""
+        if self._cut is not None:
+            raise ValueError("a cut is open already; close it first")
+        self._needed.update(map(id, self._leaves))
+        self._cut = PairsCut(self, self._leaves[::-1])
+        return self._cut
+
+    def release(self, leaf: Leaf) -> None:
+        """The cut has taken this leaf out."""
+        self._needed.discard(id(leaf))
+
+    def closed(self, cut: PairsCut) -> None:
+        """That cut is closed."""
+        if self._cut is cut:
+            self._cut = None
+            self._needed.clear()
+            self._grown.clear()
+
+    # -- leaves -------------------------------------------------------------------
+
+    def _own(self, at: int) -> Leaf:
+        """Leave this leaf to the cut, and go on with a copy."""
+        leaf = self._leaves[at] = self._leaves[at].copy()
+        return leaf
+
+    def _split(self, at: int) -> None:
+        leaf = self._leaves[at]
+        keys = sorted(leaf)
+        half = len(keys) // 2
+        self._leaves[at : at + 1] = [
+            {key: leaf[key] for key in keys[:half]},
+            {key: leaf[key] for key in keys[half:]},
+        ]
+        self._fences.insert(at, keys[half])
+
+    def _join(self, at: int) -> None:
+        left = at - 1 if at else 0
+        one, other = self._leaves[left : left + 2]
+        if one and other:
+            if len(one) + len(other) > LEAF_PAIRS_MAX // 2:
+                return
+            joined = one | other
+        else:
+            joined = one or other
+        self._leaves[left : left + 2] = [joined]
+        del self._fences[left]
+
+
+@define(eq=False)
+class PairsCut:
+    """Pairs as they were at one moment."""
+
+    _pairs: Pairs
+    #: The leaves that are still to be taken out, the next one last.
+    _waiting: list[Leaf]
+    #: The leaf that is being taken out, and its keys to come, the next one last.
+    _leaf: Leaf = field(factory=dict, init=False)
+    _keys: list[bytes] = field(factory=list, init=False)
+
+    def take(self, bytes_max: int, pairs_max: int) -> list[Value]:
+        """The next pairs in order, as key, value, key, value, ...; at least one
+        as long as there are any, and not much more than *bytes_max*."""
+        taken: list[Value] = []
+        room = bytes_max
+        for _ in range(pairs_max):
+            if not self._keys and not self._next_leaf():
+                break
+            key = self._keys[-1]
+            value = self._leaf[key]
+            # Five bytes at most to say how long each of the two is.
+            room -= len(key) + len(value) + 10
+            if room < 0 and taken:
+                break
+            taken.append(key)
+            taken.append(value)
+            self._keys.pop()
+        if not self._keys:
+            self._release()
+        return taken
+
+    def close(self) -> None:
+        """Free what was kept.  Closing twice is closing once."""
+        self._waiting, self._leaf, self._keys = [], {}, []
+        self._pairs.closed(self)
+
+    def _next_leaf(self) -> bool:
+        self._release()
+        while self._waiting and not self._keys:
+            self._leaf = self._waiting.pop()
+            self._keys = sorted(self._leaf, reverse=True)
+            if not self._keys:
+                self._release()
+        return bool(self._keys)
+
+    def _release(self) -> None:
+        self._pairs.release(self._leaf)
+        self._leaf = {}

@@ -1,0 +1,111 @@
+"""
+The connections of a primary to its backups.
+
+Twisted, and thin: the replica says whom to be connected to, and hears of every
+connection that stands and of every one that ends.  A server that answers under
+another incarnation than the view's is not the one that was dialled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from pbserver.replica import Replica
+from wire.links import Dialler, Link
+from wire.logs import get_logger
+from wire.messages import SERVER, Goodbye, Hello, Member, Message
+
+_log = get_logger("pbserver.peers")
+
+
+class Server(Protocol):
+    """What these connections need of the server they belong to."""
+
+    replica: Replica
+
+    def hello(self) -> Hello:
+        """What to say first."""
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message has come."""
+
+    def changed(self) -> None:
+        """The replica was told something."""
+
+    def refusal(self, hello: Hello) -> Goodbye | None:
+        """Why a server that says this is none of ours, if so."""
+
+
+class _Peer:
+    """One backup that is dialled; an owner of links."""
+
+    def __init__(self, server: Server, member: Member) -> None:
+        self._server = server
+        self._member = member
+
+    def hello(self) -> Hello:
+        """What to say first."""
+        return self._server.hello()
+
+    def link_opened(self, link: Link) -> Goodbye | None:
+        """Somebody has answered at the backup's address."""
+        hello, member = link.hello, self._member
+        if not member.is_same_copy(hello.member):
+            found = hello.member
+            text = (
+                f"{member.address} is to be {member.name} ({member.incarnation:016x}),"
+                f" but it is {found and found.name} ({found and found.incarnation:x})"
+            )
+            return Goodbye("member", text)
+        if (refusal := self._server.refusal(hello)) is not None:
+            return refusal
+        self._server.replica.link_made(member, link)
+        self._server.changed()
+        return None
+
+    def received(self, link: Link, message: Message) -> None:
+        """The backup has answered."""
+        self._server.received(link, message)
+
+    def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
+        """The connection to the backup has ended; it is dialled again."""
+        self._server.replica.link_lost(link)
+        self._server.changed()
+
+
+class Peers:
+    """A standing connection to each server that the replica names."""
+
+    def __init__(self, server: Server, reactor: Any, random: Random) -> None:
+        self._server = server
+        self._reactor = reactor
+        self._random = random
+        self._diallers: dict[Member, Dialler] = {}
+
+    def follow(self, members: Iterable[Member]) -> None:
+        """Be connected to these, and to nobody else."""
+        wanted = set(members)
+        for member in self._diallers.keys() - wanted:
+            self._diallers.pop(member).stop()
+        for member in wanted - self._diallers.keys():
+            dialler = Dialler(
+                _Peer(self._server, member),
+                SERVER,
+                SERVER,
+                [member.address],
+                self._reactor,
+                self._random,
+                delay_max_s=0.25,
+            )
+            self._diallers[member] = dialler
+            dialler.start()
+
+    def stop(self) -> Deferred[list[tuple[bool, None]]]:
+        """Close them all."""
+        diallers = list(self._diallers.values())
+        self._diallers.clear()
+        return DeferredList([dialler.stop() for dialler in diallers])

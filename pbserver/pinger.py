@@ -1,0 +1,191 @@
+"""
+The standing connection to the view service: pings out, views in.
+
+Twisted, and thin: what a ping says comes from the replica, what an answer means
+goes to it.  An unasked-for view is answered by a ping, so that a change which
+waits for this server's ping waits a round trip and not an interval
+(docs/design.md, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from pbserver.replica import Replica
+from wire.invariants import guard
+from wire.links import Dialler, Link
+from wire.logs import get_logger
+from wire.messages import (
+    SERVER,
+    VIEW_SERVICE,
+    Goodbye,
+    Hello,
+    Member,
+    Message,
+    Ping,
+    ViewIs,
+)
+
+#: A server that finds its name in use tries again for so many times the time
+#: in which a dead holder of the name would be found out.
+NAME_PATIENCE: Final = 2.0
+#: Farewells after which there is no use in calling again.
+FATAL: Final = frozenset({"superseded", "version", "role", "machine"})
+
+_log = get_logger("pbserver.pinger")
+
+
+class Server(Protocol):
+    """What a pinger needs of the server that it pings for."""
+
+    replica: Replica
+    cluster: bytes
+
+    def hello(self) -> Hello:
+        """What to say first."""
+
+    def member(self, host: str) -> Member:
+        """Who this server is, seen from the address *host* of its own."""
+
+    def changed(self) -> None:
+        """The replica was told something."""
+
+    def stop(self, reason: str) -> None:
+        """End the process, for that reason."""
+
+
+class Pinger:
+    """Pings, ticks, and hands over the views that come back."""
+
+    def __init__(
+        self, server: Server, addresses: Sequence[str], reactor: Any, random: Random
+    ) -> None:
+        self._server = server
+        self._reactor = reactor
+        self._dialler = Dialler(
+            self, SERVER, VIEW_SERVICE, addresses, reactor, random, delay_max_s=0.5
+        )
+        self._interval = LoopingCall(guard(self._tick))
+        self._interval.clock = reactor
+        self._interval_s = 0.0
+        self._serial = 0
+        #: When the last ping that has an answer was answered, or the link made.
+        self._heard_s = 0.0
+        self._name_in_use_since_s: float | None = None
+
+    def start(self) -> None:
+        """Dial the view service, for ever."""
+        self._dialler.start()
+
+    def stop(self) -> Deferred[None]:
+        """Say that this server is leaving, and stop."""
+        self.ping(leaving=True)
+        if self._interval.running:
+            self._interval.stop()
+        return self._dialler.stop()
+
+    def ping(self, *, leaving: bool = False) -> None:
+        """Tell the view service what this server knows, now."""
+        link = self._dialler.link
+        if link is None:
+            return
+        replica = self._server.replica
+        self._serial += 1
+        link.send(
+            Ping(
+                self._serial,
+                self._server.member(link.transport.getHost().host),
+                replica.view.number,
+                replica.synced,
+                replica.unreachable,
+                replica.report,
+                leaving,
+            )
+        )
+
+    # -- an owner of links ---------------------------------------------------
+
+    def hello(self) -> Hello:
+        """What to say first."""
+        return self._server.hello()
+
+    def link_opened(self, link: Link) -> Goodbye | None:
+        """The view service has answered."""
+        hello = link.hello
+        if self._is_other_cluster(hello.cluster):
+            return self._other_cluster(link, hello.cluster)
+        self._serial = 0
+        self._heard_s = self._reactor.seconds()
+        self._server.replica.dead_pings = max(3, hello.dead_pings)
+        interval_s = max(1, hello.ping_interval_ms) / 1000
+        if interval_s != self._interval_s or not self._interval.running:
+            self._interval_s = interval_s
+            if self._interval.running:
+                self._interval.stop()
+            self._interval.start(interval_s, now=False)
+        self.ping()
+        return None
+
+    def received(self, link: Link, message: Message) -> None:
+        """A view has come, asked for or not."""
+        if not isinstance(message, ViewIs):
+            return
+        if self._is_other_cluster(message.cluster):
+            refusal = self._other_cluster(link, message.cluster)
+            link.goodbye(refusal.reason, refusal.text)
+            return
+        self._server.cluster = message.cluster
+        self._heard_s = self._reactor.seconds()
+        self._name_in_use_since_s = None
+        self._server.replica.on_view(message.view, acknowledged=message.acknowledged)
+        self._server.changed()
+        if message.answers == 0:
+            self.ping()
+
+    def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
+        """The view service is gone, or has sent us away."""
+        farewell = link.farewell
+        if farewell is None:
+            return
+        if farewell.reason in FATAL:
+            self._server.stop(f"{farewell.reason}: {farewell.text}")
+        elif farewell.reason == "name in use":
+            now_s = self._reactor.seconds()
+            if self._name_in_use_since_s is None:
+                self._name_in_use_since_s = now_s
+            dead_s = self._server.replica.dead_pings * self._interval_s
+            if now_s - self._name_in_use_since_s > NAME_PATIENCE * dead_s:
+                self._server.stop(f"name in use: {farewell.text}")
+
+    # -- time ----------------------------------------------------------------
+
+    def _tick(self) -> None:
+        replica = self._server.replica
+        replica.clock(int(self._reactor.seconds() * 1000))
+        replica.tick()
+        silent_s = self._reactor.seconds() - self._heard_s
+        if self._dialler.link and silent_s > replica.dead_pings * self._interval_s:
+            _log.warning("view_service.silent", silent_s=round(silent_s, 3))
+            self._heard_s = self._reactor.seconds()
+            self._dialler.redial()
+        else:
+            self.ping()
+        self._server.changed()
+
+    def _is_other_cluster(self, cluster: bytes) -> bool:
+        return bool(cluster and self._server.cluster) and (
+            cluster != self._server.cluster
+        )
+
+    def _other_cluster(self, link: Link, cluster: bytes) -> Goodbye:
+        ours = self._server.cluster
+        text = (
+            f"the view service at {link.peer} is of cluster {cluster.hex()}, this"
+            f" server is of {ours.hex()}; restart the server if it is to join that one"
+        )
+        return Goodbye("cluster", text)

@@ -1,0 +1,429 @@
+"""
+The primary's part: order what clerks ask, have it held, then answer.
+
+Pure.  The commit rule: an entry is committed when everyone in the rule has
+accepted it.  The rule holds, from the first moment of a view, the holders that
+the view names, and every newcomer from the moment it joins; nobody leaves it
+but by a newer view.  Everyone eligible to take over is in it, so what is
+committed survives any one of them taking over (docs/design.md, section 5).
+
+A read needs no entry: it waits until all that was logged before it is
+committed, and until everyone in the rule has echoed a round that was sent after
+it came, which proves that at that moment nobody had taken over.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from pbserver.door import Door
+from pbserver.follower import Follower
+from pbserver.history import History
+from pbserver.limits import Limits
+from pbserver.outbox import Link, Outbox
+from pbserver.questions import Question, Questions
+from pbserver.transfer import Outgoing
+from wire.messages import (
+    BODY_BYTES_MAX,
+    EVICTED,
+    TOO_LARGE,
+    WINDOW_MAX,
+    Accepted,
+    Batch,
+    BatchRefused,
+    CloseSession,
+    Forward,
+    Goodbye,
+    Greet,
+    Member,
+    Message,
+    NotYours,
+    OpenSession,
+    Position,
+    Query,
+    QueryAnswer,
+    SnapshotHave,
+    View,
+    Wait,
+)
+
+
+@define
+class Primary:
+    """What exists only while a server is primary."""
+
+    view: View
+    history: History
+    limits: Limits
+    out: Outbox
+    #: The last round that was sent.  Never goes back in one process's life.
+    round: int
+    #: May anything be completed?  Not by the primary of a founding view before
+    #: it has heard that the view is acknowledged: it could be replaced by
+    #: another founder until then, that has nothing of what it answered.
+    may_complete: bool
+
+    followers: dict[str, Follower] = field(factory=dict, init=False)
+    door: Door = field(init=False)
+    questions: Questions = field(factory=Questions, init=False)
+    #: Must every backup be sent something, be it an empty Forward?
+    _round_wanted: bool = field(default=True, init=False)
+    #: Has the list of synced backups grown since the service last looked?
+    news: bool = field(default=False, init=False)
+
+    @door.default
+    def _rebuilt_door(self) -> Door:
+        history = self.history
+        log = history.log
+        return Door.of_tail(log.between(history.commit, log.end))
+
+    def begin(self) -> None:
+        """Everything in the log is history now, the uncommitted tail included:
+        it commits under this view's rule."""
+        self._follow({})
+
+    # -- views ---------------------------------------------------------------
+
+    def continue_in(self, view: View) -> None:
+        """A newer view has the same primary.  Nothing is lost or done twice;
+        the rule starts anew from the holders that the view names."""
+        assert view.number > self.view.number
+        assert not view.founding
+        self.view = view
+        self.may_complete = True
+        self._follow(self.followers)
+
+    def _follow(self, known: dict[str, Follower]) -> None:
+        view, end = self.view, self.history.log.end
+        self.followers = {}
+        for member in view.backups:
+            follower = Follower(member, member.name in view.holders, end)
+            self.followers[member.name] = follower
+            before = known.get(member.name)
+            if before is None or not before.member.is_same_copy(member):
+                continue
+            del known[member.name]
+            if before.link is not None:
+                follower.link_made(before.link)
+                # A transfer goes on while both keep their parts.
+                follower.transfer = before.transfer
+                self.out.send(before.link, Greet(view))
+        for gone in known.values():
+            gone.drop_transfer()
+        self._round_wanted = True
+
+    def acknowledged(self) -> None:
+        """The view service has said that this view is acknowledged."""
+        self.may_complete = True
+
+    def resign(self, view: View) -> None:
+        """A newer view has another primary: whoever waits here asks there."""
+        for follower in self.followers.values():
+            follower.drop_transfer()
+        for link in dict.fromkeys((*self.door.askers(), *self.questions.askers())):
+            self.out.send(link, NotYours(view))
+
+    # -- clerks --------------------------------------------------------------
+
+    def on_open_session(self, link: Link, request: OpenSession) -> None:
+        """Opening is an entry like any other."""
+        self.door.ask(self.history.append(self.view.number, request).index, link)
+
+    def on_close_session(self, link: Link, request: CloseSession) -> None:
+        """So is closing."""
+        self.door.ask(self.history.append(self.view.number, request).index, link)
+
+    def on_batch(self, link: Link, batch: Batch) -> None:
+        """Log it, or answer what has been executed already.
+
+        This is a filter: the verdict is given by `Sessions.apply`, alike on
+        every replica, and is final.
+        """
+        if not batch.lacking <= batch.sequence < batch.lacking + WINDOW_MAX:
+            text = f"batch {batch.sequence} cannot lack {batch.lacking}"
+            self.out.send(link, Goodbye("protocol", text))
+        elif len(batch.body) > BODY_BYTES_MAX:
+            self.out.send(link, BatchRefused(batch.sequence, TOO_LARGE))
+        elif not self._admit(link, batch):
+            self._ask(link, batch)
+
+    def _admit(self, link: Link, batch: Batch) -> bool:
+        """Deal with a batch of a known session -> False: it is unknown here."""
+        session = self.history.state.table.get(batch.session)
+        if session is None or session.birth < batch.birth:
+            return False
+        if session.birth > batch.birth:
+            # Applied, so committed: that session ended, whoever is primary now.
+            self.out.send(link, BatchRefused(batch.sequence, EVICTED))
+            return True
+        sequence = batch.sequence
+        ahead = sequence - session.next
+        if ahead < 0:
+            answer = session.answer(sequence)
+            if answer is None:
+                self.out.ignore(link, batch, "its clerk said that it had the answer")
+            else:
+                self.out.send(link, answer)
+            return True
+        tail = self.door.tail(batch)
+        if ahead == len(tail):
+            index = self.history.append(self.view.number, batch).index
+            self.door.log(batch, index, link)
+        elif ahead < len(tail):
+            self.door.ask(tail[ahead], link)
+        else:
+            text = f"batch {sequence} came, {session.next + len(tail)} is due"
+            self.out.send(link, Goodbye("gap", text))
+        return True
+
+    def on_query(self, link: Link, query: Query) -> None:
+        """Answered once it is certain that nobody has taken over."""
+        self._ask(link, query)
+
+    def _ask(self, link: Link, asked: Query | Batch) -> None:
+        end = self.history.log.end
+        self.questions.add(Question(link, asked, end, self.round + 1))
+        self._round_wanted = True
+
+    # -- backups -------------------------------------------------------------
+
+    def link_made(self, member: Member, link: Link) -> None:
+        """A connection to a backup of this view stands."""
+        follower = self.followers.get(member.name)
+        if follower is not None and follower.member.is_same_copy(member):
+            follower.link_made(link)
+            self.out.send(link, Greet(self.view))
+            self._round_wanted = True
+
+    def link_lost(self, link: Link) -> None:
+        """A connection has ended.  That alone takes nobody out of the rule."""
+        follower = self._follower(link)
+        if follower is not None:
+            follower.link_lost()
+        else:
+            self.questions.link_lost(link)
+
+    def on_position(self, link: Link, position: Position) -> None:
+        """A backup has said where it stands."""
+        follower = self._listened(link, position, position.view)
+        if follower is None:
+            return
+        if self.history.log.view_at(position.index) == position.entry_view:
+            follower.stands_at(position.index)
+        elif follower.transfer is None:
+            follower.next = None
+            follower.needs_snapshot = True
+
+    def on_accepted(self, link: Link, accepted: Accepted) -> None:
+        """A backup has echoed a round."""
+        follower = self._listened(link, accepted, accepted.view)
+        if follower is None:
+            return
+        end = self.history.log.end
+        if accepted.verified > end or accepted.round > self.round:
+            text = f"verified {accepted.verified} of {end}, round {accepted.round} of"
+            self.out.send(link, Goodbye("protocol", f"{text} {self.round}"))
+            return
+        follower.verified = max(follower.verified, accepted.verified)
+        follower.commit = max(follower.commit, accepted.commit)
+        follower.echoed = max(follower.echoed, accepted.round)
+        self.advance()
+
+    def on_snapshot_have(self, link: Link, have: SnapshotHave) -> None:
+        """A part of a snapshot has arrived."""
+        follower = self._listened(link, have, self.view.number)
+        if follower is None or follower.transfer is None:
+            self.out.ignore(link, have, "of a transfer that was dropped")
+            return
+        transfer = follower.transfer
+        if transfer.confirm(have.part):
+            # What it has verified it says itself; until then it counts for
+            # nothing that it has everything up to the cut.
+            follower.drop_transfer()
+            follower.next = transfer.index + 1
+
+    def _listened(self, link: Link, message: Message, view: int) -> Follower | None:
+        """The backup that a message is from, if it is of this view."""
+        follower = self._follower(link)
+        if follower is None:
+            self.out.ignore(link, message, "from no backup of this view")
+        elif view != self.view.number:
+            self.out.ignore(link, message, "of an older view")
+        else:
+            follower.silent_ticks = 0
+            return follower
+        return None
+
+    def _follower(self, link: Link) -> Follower | None:
+        for follower in self.followers.values():
+            if follower.link == link:
+                return follower
+        return None
+
+    # -- the commit rule -----------------------------------------------------
+
+    def advance(self) -> None:
+        """Commit, apply and answer whatever the rule allows."""
+        history = self.history
+        log = history.log
+        for follower in self.followers.values():
+            if follower.progress(log, self.limits):
+                self.news = True
+        if not self.may_complete:
+            return
+        rule = [each for each in self.followers.values() if each.joined]
+        verified = min([each.verified for each in rule], default=log.end)
+        if verified > history.commit:
+            self._commit(verified)
+        if self.questions:
+            self._answer(min([each.echoed for each in rule], default=self.round + 1))
+        history.trim(self._pinned())
+
+    def _commit(self, upto: int) -> None:
+        history, out, door = self.history, self.out, self.door
+        for entry in history.log.between(history.commit, upto):
+            answer = history.apply(entry)
+            for link in door.applied(entry):
+                if answer is not None:
+                    out.send(link, answer)
+
+    def _answer(self, echoed: int) -> None:
+        """Answer the questions whose moment has come."""
+        commit, state = self.history.commit, self.history.state
+        for question in self.questions.take_reads(commit, echoed):
+            query = question.asked
+            assert type(query) is Query
+            session = state.table.get(query.session)
+            if session is not None and session.next <= query.after:
+                self.questions.too_early(question)
+            else:
+                answer = QueryAnswer(query.id, state.query(query.body))
+                self.out.send(question.link, answer)
+        for question in self.questions.take_strangers():
+            batch = question.asked
+            assert type(batch) is Batch
+            if self._admit(question.link, batch):
+                continue
+            if question.end <= commit and question.round <= echoed:
+                refused = BatchRefused(batch.sequence, EVICTED)
+                self.out.send(question.link, refused)
+            else:
+                self.questions.add(question)
+
+    # -- what goes out -------------------------------------------------------
+
+    def tick(self) -> None:
+        """An interval has passed: say something to every backup."""
+        for follower in self.followers.values():
+            follower.silent_ticks += 1
+        self._round_wanted = True
+
+    def flush(self) -> None:
+        """Send each backup, once per turn, what it lacks."""
+        # With nobody in the rule, what was logged is committed now.
+        self.advance()
+        before = self.round
+        for follower in self.followers.values():
+            if follower.link is not None:
+                self._send_entries(follower, before + 1)
+                self._send_snapshot(follower)
+        self._round_wanted = False
+
+    def _send_entries(self, follower: Follower, round_number: int) -> None:
+        history, limits = self.history, self.limits
+        log = history.log
+        wanted = self._round_wanted
+        while True:
+            upto = sent = None
+            if follower.next is not None and follower.next <= log.end:
+                sent = follower.next - 1
+                known = max(min(follower.verified, sent), log.base_index)
+                unaccepted = log.weight_between(known, sent)
+                room = limits.unaccepted_bytes_max - unaccepted
+                if room > 0:
+                    upto = log.reach(sent, min(room, limits.forward_bytes_max))
+            if upto is None and not wanted:
+                return
+            entries = () if upto is None else tuple(log.between(sent or 0, upto))
+            self.round = round_number
+            forward = Forward(
+                self.view.number,
+                round_number,
+                history.commit,
+                history.state.chain,
+                entries,
+            )
+            self.out.send(follower.link, forward)
+            if upto is None:
+                return
+            follower.next = upto + 1
+            wanted = False
+
+    def _send_snapshot(self, follower: Follower) -> None:
+        if follower.needs_snapshot:
+            # A machine has one cut at a time; another newcomer waits.
+            if any(each.transfer is not None for each in self.followers.values()):
+                return
+            follower.needs_snapshot = False
+            follower.transfer = Outgoing.of(self.history.state)
+        transfer = follower.transfer
+        if transfer is not None:
+            while part := transfer.next_part(self.view.number, self.limits):
+                self.out.send(follower.link, part)
+
+    # -- what the service looks at -------------------------------------------
+
+    @property
+    def synced(self) -> tuple[str, ...]:
+        """The backups that hold everything that was ever answered."""
+        return tuple(name for name, each in self.followers.items() if each.synced)
+
+    def unreachable(self, dead_pings: int) -> tuple[str, ...]:
+        """The backups that have said nothing for that many intervals."""
+        return tuple(
+            name
+            for name, each in self.followers.items()
+            if each.silent_ticks >= dead_pings
+        )
+
+    @property
+    def accepting(self) -> bool:
+        """May clerks be read from?"""
+        history, limits = self.history, self.limits
+        log = history.log
+        unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
+        if unanswered > limits.unanswered_bytes_max:
+            return False
+        pinned = max(self._pinned(), log.base_index)
+        return log.weight_between(pinned, log.end) <= limits.tail_bytes_max
+
+    def _pinned(self) -> int:
+        """The index after which the log must keep everything."""
+        pins = [each.pins() for each in self.followers.values()]
+        return min([self.history.commit, *(pin for pin in pins if pin is not None)])
+
+    def waiting(self) -> Wait | None:
+        """Whom this primary waits for, and why."""
+        if not self.may_complete:
+            text = "the view service to acknowledge the founding view"
+            return Wait((), "acknowledgement", text)
+        commit, end = self.history.commit, self.history.log.end
+        late = tuple(
+            name
+            for name, each in self.followers.items()
+            if each.joined and (each.verified < end or each.link is None)
+        )
+        if late and (end > commit or self.questions):
+            return Wait(late, "backup", f"to accept entries {commit + 1} to {end}")
+        coming = tuple(name for name, each in self.followers.items() if not each.synced)
+        if coming:
+            return Wait(coming, "transfer", "to be brought up")
+        return None
+
+    @property
+    def transfer_bytes(self) -> int | None:
+        """Bytes sent of the running transfer; None: none runs."""
+        for follower in self.followers.values():
+            if follower.transfer is not None:
+                return follower.transfer.bytes_sent
+        return None

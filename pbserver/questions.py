@@ -1,0 +1,96 @@
+"""
+What only a server that is surely still primary may answer.
+
+Pure.  Two kinds of questions wait here: reads, and batches of sessions that are
+unknown (of which "evicted" may only be said when that is certain).  The moment
+of either has come when all that was logged before it is committed, and everyone
+in the commit rule has echoed a round that was sent after it came: then nobody
+had taken over when it came, and what is applied here holds everything that was
+answered before (docs/design.md, sections 5 and 6).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from attrs import define, field
+
+from pbserver.outbox import Link
+from wire.messages import Batch, Query
+
+#: What a question is taken to weigh beside its body.
+QUESTION_BYTES: Final = 256
+
+
+class Question(NamedTuple):
+    """Who asks what, and when it may be answered."""
+
+    link: Link
+    asked: Query | Batch
+    #: The end of the log when it came, and the first round after that.
+    end: int
+    round: int
+
+
+@define
+class Questions:
+    """All that wait, in the order in which they came."""
+
+    _reads: deque[Question] = field(factory=deque, init=False)
+    #: Reads whose moment has come, but not yet the batch that they come after.
+    _early: list[Question] = field(factory=list, init=False)
+    _strangers: list[Question] = field(factory=list, init=False)
+    #: The weight of them all.
+    bytes: int = field(default=0, init=False)
+
+    def __bool__(self) -> bool:
+        return self.bytes > 0
+
+    def add(self, question: Question) -> None:
+        """Somebody has asked."""
+        self.bytes += _weight(question)
+        if type(question.asked) is Query:
+            self._reads.append(question)
+        else:
+            self._strangers.append(question)
+
+    def take_reads(self, commit: int, echoed: int) -> list[Question]:
+        """The reads to try now."""
+        due, self._early = self._early, []
+        reads = self._reads
+        while reads and reads[0].end <= commit and reads[0].round <= echoed:
+            due.append(reads.popleft())
+        for question in due:
+            self.bytes -= _weight(question)
+        return due
+
+    def too_early(self, question: Question) -> None:
+        """A read's session lacks a batch yet: try again after a commit."""
+        self.bytes += _weight(question)
+        self._early.append(question)
+
+    def take_strangers(self) -> list[Question]:
+        """The batches to look at again; those that must wait on are added
+        again, in the same order."""
+        due, self._strangers = self._strangers, []
+        for question in due:
+            self.bytes -= _weight(question)
+        return due
+
+    def link_lost(self, link: Link) -> None:
+        """Nobody listens there any more.  (Reads whose moment is still to come
+        leave by themselves, with an answer that nobody gets.)"""
+        for waiting in (self._early, self._strangers):
+            for question in [each for each in waiting if each.link == link]:
+                waiting.remove(question)
+                self.bytes -= _weight(question)
+
+    def askers(self) -> list[Link]:
+        """Everybody who waits."""
+        waiting = (*self._reads, *self._early, *self._strangers)
+        return [question.link for question in waiting]
+
+
+def _weight(question: Question) -> int:
+    return QUESTION_BYTES + len(question.asked.body)

@@ -1,0 +1,304 @@
+"""
+One server's part in keeping copies the same.
+
+Pure.  News arrives as messages and ticks; what is to be sent accumulates and is
+fetched by `Replica.flush`, once per turn.  Nothing here knows a clock, a socket
+or a logger.  This file holds what is common to all roles: which view this
+server is in, and what it plays there.
+
+- A newer view is adopted whoever tells of it; an older one never is.
+- Roles change in `_become` alone.
+- Whoever speaks for an older view is told the newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from pbserver.backup import Backup
+from pbserver.history import History
+from pbserver.limits import Limits
+from pbserver.outbox import Link, Outbox
+from pbserver.primary import Primary
+from pbserver.sessions import Sessions
+from wire.messages import (
+    NO_VIEW,
+    Accepted,
+    Batch,
+    CloseSession,
+    DigestAt,
+    Forward,
+    Greet,
+    Member,
+    Message,
+    NotYours,
+    OpenSession,
+    Position,
+    Query,
+    Report,
+    SnapshotHave,
+    SnapshotPart,
+    View,
+    Wait,
+)
+
+
+@define
+class Replica:
+    """A server: its copy of history, the newest view, and its role there."""
+
+    me: Member
+    #: Makes the state before the first entry.
+    fresh: Callable[[], Sessions]
+    limits: Limits = field(factory=Limits)
+    #: Silent intervals after which a peer is reported as unreachable; the view
+    #: service says how many.
+    dead_pings: int = 5
+
+    view: View = field(default=NO_VIEW, init=False)
+    history: History = field(init=False)
+    #: None: idle, in no view.
+    role: Primary | Backup | None = field(default=None, init=False)
+    #: The last round ever sent, in whatever view.
+    _round: int = field(default=0, init=False)
+    _out: Outbox = field(factory=Outbox, init=False)
+    #: Has a view been adopted since the service last pinged?
+    _adopted: bool = field(default=False, init=False)
+
+    @history.default
+    def _empty_history(self) -> History:
+        return History(self.fresh, self.limits.tail_bytes_kept)
+
+    # -- views ---------------------------------------------------------------
+
+    def on_view(self, view: View, *, acknowledged: bool) -> None:
+        """The view service has told the newest view that it knows."""
+        self._learn(view)
+        if (
+            acknowledged
+            and view.number == self.view.number
+            and isinstance(self.role, Primary)
+        ):
+            self.role.acknowledged()
+
+    def _learn(self, view: View) -> None:
+        if view.number > self.view.number:
+            self._become(view)
+
+    def _become(self, view: View) -> None:
+        """Play the part that a newer view has for this server."""
+        assert view.number > self.view.number
+        before, self.view, self._adopted = self.role, view, True
+        leads = self.me.is_same_copy(view.primary)
+        if isinstance(before, Primary):
+            if leads:
+                before.continue_in(view)
+                return
+            self._round = before.round
+            before.resign(view)
+        if leads:
+            # All that lies in this log is history now.  A snapshot that was on
+            # its way is of no use any more: who is promoted holds everything.
+            primary = self.role = Primary(
+                view,
+                self.history,
+                self.limits,
+                self._out,
+                self._round,
+                not view.founding,
+            )
+            primary.begin()
+        elif self.me.is_same_copy(view.backup(self.me.name)):
+            assert view.primary is not None
+            backup = self.role = Backup(view, self.history, self._out)
+            if isinstance(before, Backup) and view.primary.is_same_copy(
+                before.view.primary
+            ):
+                backup.continue_from(before)
+        else:
+            self.role = None
+
+    # -- messages ------------------------------------------------------------
+
+    def receive(self, link: Link, sender: Member | None, message: Message) -> None:
+        """A message has come on *link*; *sender* is the server at its other
+        end, None if that is no server."""
+        _RECEIVERS[type(message)](self, link, sender, message)
+
+    def _on_clerk(self, link: Link, _: Member | None, message: Message) -> None:
+        role = self.role
+        if not isinstance(role, Primary):
+            self._refuse(link, message, "not primary")
+        elif type(message) is Batch:
+            role.on_batch(link, message)
+        elif type(message) is Query:
+            role.on_query(link, message)
+        elif type(message) is OpenSession:
+            role.on_open_session(link, message)
+        else:
+            assert type(message) is CloseSession
+            role.on_close_session(link, message)
+
+    def _on_greet(self, link: Link, sender: Member | None, greet: Greet) -> None:
+        self._learn(greet.view)
+        role = self.role
+        if greet.view.number < self.view.number:
+            self._refuse(link, greet, "of an older view")
+        elif not isinstance(role, Backup):
+            self._refuse(link, greet, "not a backup of that view")
+        elif role.view.primary is None or not role.view.primary.is_same_copy(sender):
+            self._refuse(link, greet, "not from that view's primary")
+        else:
+            role.on_greet(link)
+
+    def _on_forward(self, link: Link, _: Member | None, forward: Forward) -> None:
+        role = self.role
+        if forward.view < self.view.number:
+            self._refuse(link, forward, "of an older view")
+        elif forward.view > self.view.number:
+            self._out.ignore(link, forward, "of a view that was not introduced")
+        elif not isinstance(role, Backup) or role.link != link:
+            self._out.ignore(link, forward, "not from the primary that greeted")
+        else:
+            role.on_forward(forward)
+
+    def _on_part(self, link: Link, _: Member | None, part: SnapshotPart) -> None:
+        # Its view may be older than ours, if its sender is still our primary:
+        # a committed state is right in every view.
+        role = self.role
+        if isinstance(role, Backup) and role.link == link:
+            role.on_snapshot_part(part)
+        else:
+            self._refuse(link, part, "not from the primary that greeted")
+
+    def _refuse(self, link: Link, message: Message, reason: str) -> None:
+        """Do nothing, and teach whoever asked the view that we know."""
+        self._out.ignore(link, message, reason)
+        self._out.send(link, NotYours(self.view))
+
+    def _on_not_yours(self, _: Link, __: Member | None, refusal: NotYours) -> None:
+        self._learn(refusal.view)
+
+    def _on_backup(self, link: Link, _: Member | None, message: Message) -> None:
+        role = self.role
+        if not isinstance(role, Primary):
+            self._out.ignore(link, message, "not primary any more")
+        elif type(message) is Accepted:
+            role.on_accepted(link, message)
+        elif type(message) is Position:
+            role.on_position(link, message)
+        else:
+            assert type(message) is SnapshotHave
+            role.on_snapshot_have(link, message)
+
+    def _on_digest_at(self, link: Link, _: Member | None, wanted: DigestAt) -> None:
+        self.history.want_digest(link, wanted.index)
+
+    # -- connections and time ------------------------------------------------
+
+    @property
+    def peers(self) -> tuple[Member, ...]:
+        """The servers to be connected to."""
+        return self.view.backups if isinstance(self.role, Primary) else ()
+
+    def link_made(self, member: Member, link: Link) -> None:
+        """A connection to one of `peers` stands: *member* is who answered."""
+        if isinstance(self.role, Primary):
+            self.role.link_made(member, link)
+
+    def link_lost(self, link: Link) -> None:
+        """A connection has ended, whoever was at its other end."""
+        if self.role is not None:
+            self.role.link_lost(link)
+
+    def clock(self, now_ms: int) -> None:
+        """What a monotonic clock says, in milliseconds; to be told before what
+        happens at that time."""
+        self.history.now_ms = now_ms
+
+    def tick(self) -> None:
+        """A ping interval has passed."""
+        if self.role is not None:
+            self.role.tick()
+
+    def flush(self) -> list[tuple[Link, Message]]:
+        """What is to be sent, in order, on each connection; once per turn."""
+        if self.role is not None:
+            self.role.flush()
+        told = self.history.told
+        if told:
+            for link, digest in told:
+                self._out.send(link, digest)
+            told.clear()
+        return self._out.take()
+
+    def take_ignored(self) -> list[tuple[Link, Message, str]]:
+        """What was dropped or refused since this was last asked, with reasons."""
+        return self._out.take_ignored()
+
+    # -- what the service looks at -------------------------------------------
+
+    @property
+    def accepting(self) -> bool:
+        """May clerks be read from?"""
+        return not isinstance(self.role, Primary) or self.role.accepting
+
+    @property
+    def diverged(self) -> str | None:
+        """Why this copy must stop: it differs from its primary's."""
+        return self.role.diverged if isinstance(self.role, Backup) else None
+
+    def take_news(self) -> bool:
+        """Is there something that the view service should hear at once?"""
+        news, self._adopted = self._adopted, False
+        if isinstance(self.role, Primary) and self.role.news:
+            self.role.news = False
+            return True
+        return news
+
+    @property
+    def synced(self) -> tuple[str, ...]:
+        """For a ping: this view's synced backups, if we are its primary."""
+        return self.role.synced if isinstance(self.role, Primary) else ()
+
+    @property
+    def unreachable(self) -> tuple[str, ...]:
+        """For a ping: the members of this view that we cannot reach."""
+        role = self.role
+        if isinstance(role, Primary):
+            return role.unreachable(self.dead_pings)
+        if isinstance(role, Backup) and role.silent_ticks >= self.dead_pings:
+            assert role.view.primary is not None
+            return (role.view.primary.name,)
+        return ()
+
+    @property
+    def report(self) -> Report:
+        """For a ping: what people want to know."""
+        role, history = self.role, self.history
+        waiting: Wait | None = None
+        transfer_bytes = None
+        if isinstance(role, Primary):
+            waiting, transfer_bytes = role.waiting(), role.transfer_bytes
+        elif isinstance(role, Backup) and role.link is None:
+            assert role.view.primary is not None
+            waiting = Wait((role.view.primary.name,), "primary", "to greet this backup")
+        return Report(history.commit, history.log.end, waiting, transfer_bytes)
+
+
+_RECEIVERS: dict[type[Message], Callable[..., None]] = {
+    OpenSession: Replica._on_clerk,
+    CloseSession: Replica._on_clerk,
+    Batch: Replica._on_clerk,
+    Query: Replica._on_clerk,
+    Greet: Replica._on_greet,
+    Forward: Replica._on_forward,
+    SnapshotPart: Replica._on_part,
+    NotYours: Replica._on_not_yours,
+    Position: Replica._on_backup,
+    Accepted: Replica._on_backup,
+    SnapshotHave: Replica._on_backup,
+    DigestAt: Replica._on_digest_at,
+}

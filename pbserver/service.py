@@ -1,0 +1,314 @@
+"""
+The server's process: options, sockets, and what the replica has returned.
+
+Twisted, and thin.  Every message goes to `Replica.receive`; once per reactor
+turn `Replica.flush` says what is to be sent, and then this compares what the
+replica wants (connections, pauses, pings) with what there is.  No rule of the
+protocol is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random, SystemRandom
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+
+from pbserver.loading import NoMachine, machine_factory
+from pbserver.machine import StateMachine
+from pbserver.peers import Peers
+from pbserver.pinger import Pinger
+from pbserver.primary import Primary
+from pbserver.replica import Replica
+from pbserver.sessions import Sessions
+from wire.addresses import format_address, parse_address
+from wire.daemon import check_endpoint, fail
+from wire.invariants import guard
+from wire.links import Link, Listener
+from wire.logs import Logged, get_logger, lines_for
+from wire.messages import (
+    CLERK,
+    SERVER,
+    VERSION,
+    Goodbye,
+    Hello,
+    Member,
+    Message,
+    View,
+)
+
+DEFAULT_VIEWS = "tcp:127.0.0.1:7400"
+DEFAULT_MACHINE = "pbserver.store:Store"
+
+ADVERTISE = (
+    "where others reach it, tcp:HOST:PORT [default: this computer's address on the"
+    " way to the view service, and the port it listens on]"
+)
+
+_log = get_logger("pbserver.service")
+
+
+class Options(usage.Options):
+    """What an operator types after ``twistd pbserver``."""
+
+    synopsis = "--name NAME --listen ENDPOINT [--views ADDRESS]... [options]"
+    longdesc = (
+        "One server of a replicated service. It finds its part (primary, backup,"
+        " idle) by asking the view service. Its state is in memory only."
+    )
+    optFlags = [["verbose", None, "log every ignored message, too"]]  # noqa: RUF012
+    optParameters = [  # noqa: RUF012 - as Twisted reads it
+        ["name", "n", None, "the server's stable name, such as s1; one server each"],
+        ["listen", "l", None, "where to listen, such as tcp:7401:interface=127.0.0.1"],
+        ["advertise", "a", None, ADVERTISE],
+        ["machine", "m", DEFAULT_MACHINE, "the state machine, package.module:factory"],
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["views"] = []
+
+    def opt_views(self, address: str) -> None:
+        """The view service's address, tcp:HOST:PORT; may be repeated for several
+        addresses of one view service. [default: tcp:127.0.0.1:7400]"""
+        try:
+            parse_address(address)
+        except ValueError as error:
+            raise usage.UsageError(f"--views: {error}") from None
+        self["views"].append(address)
+
+    opt_v = opt_views
+
+    def postOptions(self) -> None:
+        """Check what was typed, before anything is begun."""
+        for option in ("name", "listen"):
+            if not self[option]:
+                raise usage.UsageError(f"--{option} is needed; see --help")
+        if len(self["name"]) > 128:
+            raise usage.UsageError("--name: at most 128 characters are allowed")
+        check_endpoint("--listen", self["listen"])
+        if self["advertise"]:
+            try:
+                parse_address(self["advertise"])
+            except ValueError as error:
+                raise usage.UsageError(f"--advertise: {error}") from None
+        self["views"] = self["views"] or [DEFAULT_VIEWS]
+        try:
+            self["factory"] = machine_factory(self["machine"])
+        except NoMachine as error:
+            raise usage.UsageError(f"--machine: {error}") from None
+
+
+@frozen
+class Settings:
+    """What a server is told at its start."""
+
+    name: str
+    listen: str
+    views: tuple[str, ...]
+    factory: Callable[[], StateMachine]
+    machine: str = DEFAULT_MACHINE
+    advertise: str | None = None
+
+
+class ServerService(Logged, Service):
+    """A running server; an owner of the links that others make to it."""
+
+    def __init__(self, settings: Settings, reactor: Any, random: Random) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        #: Learned from the view service, kept for this process's life.
+        self.cluster = b""
+        self._incarnation = random.getrandbits(64)
+        self._port = 0
+        factory = settings.factory
+        self.replica = Replica(
+            Member(settings.name, self._incarnation, ""), lambda: Sessions(factory())
+        )
+        self._listener = Listener(self, SERVER, reactor)
+        self._pinger = Pinger(self, settings.views, reactor, random)
+        self._peers = Peers(self, reactor, random)
+        #: Everybody who asks: paused while the replica takes nothing.
+        self._clerks: set[Link] = set()
+        self._accepting = True
+        self._flush_due = False
+        #: The view as it was last told to the log.
+        self._view = View()
+
+    # -- starting and stopping -----------------------------------------------
+
+    def startService(self) -> None:
+        """Listen, then call the view service."""
+        super().startService()  # type: ignore[no-untyped-call]
+        listening = self._listener.listen(self._settings.listen)
+        listening.addCallbacks(self._listening, self._not_listening)
+
+    def _listening(self, endpoint: str) -> None:
+        _log.info(
+            "listening",
+            endpoint=endpoint,
+            name=self._settings.name,
+            incarnation=f"{self._incarnation:016x}",
+            machine=self._settings.machine,
+        )
+        if self._settings.advertise is None:
+            try:
+                self._port = parse_address(endpoint)[1]
+            except ValueError:
+                text = f"{endpoint} is no address for others; say --advertise"
+                fail(self._reactor, text)
+                return
+        self._pinger.start()
+
+    def _not_listening(self, failure: Any) -> None:
+        listen = self._settings.listen
+        fail(self._reactor, f"cannot listen on {listen}: {failure.getErrorMessage()}")
+
+    def stopService(self) -> Deferred[None]:
+        """Leave: the view service hears of it, and need not find out."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
+        await self._pinger.stop()
+        await self._peers.stop()
+        await self._listener.close("this server is stopping")
+
+    def stop(self, reason: str) -> None:
+        """This server must not go on."""
+        fail(self._reactor, f"server {self._settings.name} stops: {reason}")
+
+    # -- who this is ---------------------------------------------------------
+
+    def member(self, host: str) -> Member:
+        """Who this server is, and where: as advertised, or at *host*."""
+        address = self._settings.advertise or format_address(host, self._port)
+        return Member(self._settings.name, self._incarnation, address)
+
+    def hello(self) -> Hello:
+        """What to say first, to anybody."""
+        return Hello(
+            VERSION,
+            SERVER,
+            self.cluster,
+            self.replica.view.number,
+            self.member("127.0.0.1"),
+            self._settings.machine,
+        )
+
+    def refusal(self, hello: Hello) -> Goodbye | None:
+        """Why whoever says this has no business here, if so."""
+        if hello.cluster and self.cluster and hello.cluster != self.cluster:
+            text = f"this is cluster {self.cluster.hex()}, not {hello.cluster.hex()}"
+            return Goodbye("cluster", text)
+        machine = self._settings.machine
+        if hello.role == SERVER and hello.machine != machine:
+            text = f"{machine} is replicated here, not {hello.machine or 'nothing'}"
+            return Goodbye("machine", text)
+        return None
+
+    # -- an owner of links ---------------------------------------------------
+
+    def link_opened(self, link: Link) -> Goodbye | None:
+        """A clerk, an observer or a primary has called."""
+        refusal = self.refusal(link.hello)
+        if refusal is None and link.hello.role == CLERK:
+            self._clerks.add(link)
+            if not self._accepting:
+                link.pause()
+        return refusal
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message has come, from whoever it may come from."""
+        if not self._flush_due:
+            self.changed()
+        self.replica.receive(link, link.hello.member, message)
+
+    def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
+        """A caller is gone."""
+        self._clerks.discard(link)
+        self.replica.link_lost(link)
+
+    # -- once per turn -------------------------------------------------------
+
+    def changed(self) -> None:
+        """The replica is being told something: look at it when this turn of the
+        reactor has told all."""
+        if not self._flush_due:
+            self._flush_due = True
+            self.replica.clock(int(self._reactor.seconds() * 1000))
+            self._reactor.callLater(0, self._flush)
+
+    @guard
+    def _flush(self) -> None:
+        self._flush_due = False
+        replica = self.replica
+        touched: dict[Link, None] = {}
+        for link, message in replica.flush():
+            assert isinstance(link, Link)
+            if type(message) is Goodbye:
+                link.goodbye(message.reason, message.text)
+            else:
+                link.queue(message)
+                touched[link] = None
+        for link in touched:
+            link.flush()
+        for ignored, message, reason in replica.take_ignored():
+            _log.debug(
+                "message.ignored",
+                message=type(message).__name__,
+                peer=getattr(ignored, "peer", "?"),
+                reason=reason,
+            )
+        if replica.view is not self._view:
+            self._adopted(replica.view)
+        if replica.accepting != self._accepting:
+            self._accepting = replica.accepting
+            for link in self._clerks:
+                if self._accepting:
+                    link.resume()
+                else:
+                    link.pause()
+            _log.debug("clerks.resumed" if self._accepting else "clerks.paused")
+        if replica.diverged is not None:
+            self.stop(f"diverged: {replica.diverged}")
+        if replica.take_news():
+            self._pinger.ping()
+
+    def _adopted(self, view: View) -> None:
+        self._view = view
+        primary = view.primary
+        role = self.replica.role
+        _log.info(
+            "view.adopted",
+            number=view.number,
+            primary=primary and primary.name,
+            backups=[member.name for member in view.backups],
+            role=type(role).__name__.lower() if role else "idle",
+            commit=self.replica.history.commit,
+            log=self.replica.history.log.end,
+        )
+        self._peers.follow(self.replica.peers)
+        if isinstance(role, Primary):
+            _log.debug("rule.begun", holders=list(view.holders))
+
+
+def makeService(options: Options) -> ServerService:
+    """What ``twistd pbserver`` runs."""
+    from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
+
+    settings = Settings(
+        options["name"],
+        options["listen"],
+        tuple(options["views"]),
+        options["factory"],
+        options["machine"],
+        options["advertise"],
+    )
+    service = ServerService(settings, reactor, SystemRandom())
+    service.lines = lines_for(options, is_verbose=bool(options["verbose"]))
+    return service

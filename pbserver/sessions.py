@@ -1,0 +1,282 @@
+"""
+Sessions: every operation at most once, and the same answer for ever after.
+
+Pure.  `Sessions.apply` is the one thing that a replica applies entries to.  It
+holds the state machine and, beside it, what is known of every clerk; both
+change with the same entry, travel in the same snapshot and are compared in the
+same digest, so a replica can never know of an operation without knowing that
+it was executed (docs/design.md, section 6).
+
+Whatever is decided here, is decided alike on every replica: time is the
+entry's stamp, order is the log's, and the bounds are constants of the protocol
+version rather than options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from itertools import islice
+from typing import Final
+from zlib import crc32
+
+import msgspec
+from attrs import define, field
+
+from pbserver.machine import StateMachine
+from wire.messages import (
+    BODY_BYTES_MAX,
+    EVICTED,
+    Batch,
+    BatchAnswer,
+    BatchRefused,
+    CloseSession,
+    Entry,
+    OpenSession,
+    SessionClosed,
+    SessionOpened,
+)
+
+SESSIONS_MAX: Final = 100_000
+IDLE_MS_MAX: Final = 3_600_000
+#: Stored answers of all sessions together; past it the sessions that were
+#: unused for longest go.
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+
+#: What a stored answer is taken to weigh beside its body.
+ANSWER_BYTES: Final = 128
+
+Answer = SessionOpened | SessionClosed | BatchAnswer | BatchRefused
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of one clerk.  Frozen, so that a copy of the table is a
+    copy of everything: a cut costs one shallow copy."""
+
+    #: The index of the entry that opened it.  A batch that shows another birth
+    #: belongs to a session that has ended, whatever its id.
+    birth: int
+    #: The sequence of the batch that may be executed next.
+    next: int
+    #: The first sequence whose answer is kept.
+    lacking: int
+    #: The answers of lacking .. next - 1.
+    answers: tuple[BatchAnswer, ...]
+    #: The stamp of the last entry that used the session.
+    stamp_ms: int
+
+    def answer(self, sequence: int) -> BatchAnswer | None:
+        """The answer of an executed batch; None: dropped, the clerk had it."""
+        at = sequence - self.lacking
+        return self.answers[at] if at >= 0 else None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_items = msgspec.msgpack.Decoder(list[tuple[bytes, Session]]).decode
+
+
+@define
+class Sessions:
+    """The replicated state: machine, sessions, and where in history it stands."""
+
+    machine: StateMachine
+    sessions_max: int = SESSIONS_MAX
+    idle_ms_max: int = IDLE_MS_MAX
+    answer_bytes_max: int = ANSWER_BYTES_MAX
+
+    #: The identity and stamp of the last applied entry.
+    view: int = field(default=0, init=False)
+    index: int = field(default=0, init=False)
+    stamp_ms: int = field(default=0, init=False)
+    #: CRC-32 over every (index, answer) so far: replicas that differ in it
+    #: have answered differently somewhere.
+    chain: int = field(default=0, init=False)
+
+    #: In order of last use, so that what is evicted next comes first.  (A plain
+    #: dict keeps order too, but looks for its first key past all deleted ones.)
+    table: OrderedDict[bytes, Session] = field(factory=OrderedDict, init=False)
+    #: The weight of all stored answers.
+    answer_bytes: int = field(default=0, init=False)
+    #: No session was used before this.  Spares looking at the first each time.
+    _first_ms: int = field(default=0, init=False)
+
+    def apply(self, entry: Entry) -> Answer | None:
+        """Execute the next entry of history -> what to answer whoever asked.
+
+        None: the answer was dropped because the clerk said that it had it.
+        """
+        assert entry.index == self.index + 1, (entry.index, self.index)
+        assert entry.stamp_ms >= self.stamp_ms, (entry.stamp_ms, self.stamp_ms)
+        self.view, self.index, self.stamp_ms = entry.view, entry.index, entry.stamp_ms
+        self._evict_idle(entry.stamp_ms)
+        request = entry.request
+        answer: Answer | None
+        if type(request) is Batch:
+            answer = self._execute(request, entry.stamp_ms)
+            told = answer.body if type(answer) is BatchAnswer else b"refused"
+        elif type(request) is OpenSession:
+            answer = self._open(request, entry)
+            told = b"opened %d" % answer.birth
+        else:
+            assert type(request) is CloseSession
+            answer = self._close(request)
+            told = b"closed"
+        self.chain = crc32(told, self.chain ^ (entry.index & 0xFFFFFFFF))
+        return answer
+
+    def query(self, body: bytes) -> bytes:
+        """Ask the machine; changes nothing."""
+        try:
+            answer = self.machine.query(body)
+        except Exception as error:
+            raise _broken("query", error) from error
+        assert len(answer) <= BODY_BYTES_MAX, len(answer)
+        return answer
+
+    def digest(self) -> bytes:
+        """Equal for equal states in every process: machine and sessions.  May
+        cost a pass over both."""
+        digest = hashlib.blake2b(self.machine.digest(), digest_size=16)
+        digest.update(b"%d %d %d" % (self.view, self.index, self.chain))
+        for item in self.table.items():
+            digest.update(_encode(item))
+        return digest.digest()
+
+    # -- what each request does ------------------------------------------------
+
+    def _open(self, request: OpenSession, entry: Entry) -> SessionOpened:
+        session = self.table.get(request.id)
+        if session is None:
+            while len(self.table) >= self.sessions_max:
+                self._evict_first()
+            session = Session(entry.index, 1, 1, (), entry.stamp_ms)
+        else:
+            session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)
+        self._use(request.id, session)
+        return SessionOpened(request.id, session.birth)
+
+    def _close(self, request: CloseSession) -> SessionClosed:
+        session = self.table.get(request.id)
+        if session is not None and session.birth == request.birth:
+            self._evict(request.id)
+        return SessionClosed(request.id)
+
+    def _execute(
+        self, batch: Batch, stamp_ms: int
+    ) -> BatchAnswer | BatchRefused | None:
+        session = self.table.get(batch.session)
+        if session is None or session.birth != batch.birth:
+            return BatchRefused(batch.sequence, EVICTED)
+        sequence = batch.sequence
+        if sequence < session.next:
+            # Executed before: the same bytes again, or nothing.
+            return session.answer(sequence)
+        # A primary logs a session's batches without gaps, and a prefix of its
+        # log has none either.
+        assert sequence == session.next, (sequence, session.next)
+        try:
+            body = self.machine.apply(batch.body, stamp_ms)
+        except Exception as error:
+            raise _broken("apply", error) from error
+        assert len(body) <= BODY_BYTES_MAX, len(body)
+        answer = BatchAnswer(sequence, body)
+
+        lacking, answers = session.lacking, session.answers
+        self.answer_bytes += _weight(answer)
+        if batch.lacking > lacking:
+            dropped = batch.lacking - lacking
+            for old in islice(answers, dropped):
+                self.answer_bytes -= _weight(old)
+            lacking, answers = batch.lacking, answers[dropped:]
+        self._use(
+            batch.session,
+            Session(session.birth, sequence + 1, lacking, (*answers, answer), stamp_ms),
+        )
+        while self.answer_bytes > self.answer_bytes_max:
+            self._evict_first()
+        return answer
+
+    def _use(self, session_id: bytes, session: Session) -> None:
+        self.table[session_id] = session
+        self.table.move_to_end(session_id)
+
+    # -- eviction: by stamp and order of use, never by anything else --------------
+
+    def _evict_idle(self, stamp_ms: int) -> None:
+        oldest_ms = stamp_ms - self.idle_ms_max
+        while self._first_ms < oldest_ms and self.table:
+            session_id, session = next(iter(self.table.items()))
+            self._first_ms = session.stamp_ms
+            if session.stamp_ms < oldest_ms:
+                self._evict(session_id)
+
+    def _evict_first(self) -> None:
+        self._evict(next(iter(self.table)))
+
+    def _evict(self, session_id: bytes) -> None:
+        session = self.table.pop(session_id)
+        for answer in session.answers:
+            self.answer_bytes -= _weight(answer)
+
+    # -- copies ---------------------------------------------------------------------
+
+    def cut(self) -> SessionsCut:
+        """The table at this moment, to be taken out piece by piece."""
+        return SessionsCut(list(self.table.items()))
+
+    def load(self, chunk: bytes) -> None:
+        """Take in one piece of a cut; ValueError if it makes no sense."""
+        try:
+            items = _decode_items(chunk)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no chunk of sessions: {error}") from None
+        for session_id, session in items:
+            if session_id in self.table:
+                raise ValueError(f"session {session_id.hex()} comes twice")
+            if len(session.answers) != session.next - session.lacking:
+                raise ValueError(f"session {session_id.hex()} lacks answers")
+            self.table[session_id] = session
+            self.answer_bytes += sum(map(_weight, session.answers))
+
+    def copy(self) -> Sessions:
+        """The same state, apart from this one; the machine must have a ``copy``
+        of its own, which `pbserver.machine` does not ask for."""
+        machine = self.machine.copy()  # type: ignore[attr-defined]
+        copy = Sessions(
+            machine, self.sessions_max, self.idle_ms_max, self.answer_bytes_max
+        )
+        copy.view, copy.index, copy.stamp_ms = self.view, self.index, self.stamp_ms
+        copy.chain, copy.table = self.chain, self.table.copy()
+        copy.answer_bytes, copy._first_ms = self.answer_bytes, self._first_ms
+        return copy
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Equal for states that no rule can tell apart."""
+        return (self.index, self.chain, self.digest())
+
+
+class SessionsCut:
+    """An exact copy of the sessions' table, taken out piece by piece."""
+
+    def __init__(self, items: list[tuple[bytes, Session]]) -> None:
+        self._items = iter(items)
+
+    def take(self, bytes_max: int) -> bytes:
+        """The next piece, about *bytes_max* long; b"" when there is no more."""
+        chunk = []
+        size = 0
+        for item in self._items:
+            chunk.append(item)
+            size += 64 + sum(map(_weight, item[1].answers))
+            if size >= bytes_max:
+                break
+        return _encode(chunk) if chunk else b""
+
+
+def _weight(answer: BatchAnswer) -> int:
+    return ANSWER_BYTES + len(answer.body)
+
+
+def _broken(what: str, error: Exception) -> AssertionError:
+    """A machine that raises has left its state unknown: nobody may go on."""
+    return AssertionError(f"the state machine raised in {what}: {error!r}")

@@ -1,0 +1,124 @@
+"""
+A snapshot on its way from a primary to a newcomer.
+
+Pure.  A transfer is one exact cut, taken while the primary goes on, sent in
+numbered parts of which few are unconfirmed, and installed whole or not at all.
+It lives on one connection: a broken link starts it again, with a new cut.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from attrs import define, field
+
+from pbserver.limits import Limits
+from pbserver.machine import Cut
+from pbserver.sessions import Sessions, SessionsCut
+from wire.messages import END_PART, MACHINE_PART, SESSIONS_PART, SnapshotPart
+
+
+@define
+class Outgoing:
+    """The primary's end."""
+
+    view: int
+    index: int
+    stamp_ms: int
+    chain: int
+    sessions: SessionsCut
+    machine: Cut
+
+    #: The number of the next part, and how many are confirmed.
+    part: int = field(default=0, init=False)
+    confirmed: int = field(default=0, init=False)
+    crc: int = field(default=0, init=False)
+    kind: int = field(default=SESSIONS_PART, init=False)
+    #: Has the end been sent?
+    ended: bool = field(default=False, init=False)
+    bytes_sent: int = field(default=0, init=False)
+
+    @classmethod
+    def of(cls, state: Sessions) -> Outgoing:
+        """Cut *state* as it is now."""
+        return cls(
+            state.view,
+            state.index,
+            state.stamp_ms,
+            state.chain,
+            state.cut(),
+            state.machine.cut(),
+        )
+
+    def next_part(self, view_number: int, limits: Limits) -> SnapshotPart | None:
+        """What to send next; None while enough is on its way."""
+        if self.ended or self.part - self.confirmed >= limits.parts_unconfirmed_max:
+            return None
+        body = self._take(limits.part_bytes)
+        self.crc = crc32(body, self.crc)
+        self.bytes_sent += len(body)
+        part = SnapshotPart(
+            view_number,
+            self.part,
+            self.view,
+            self.index,
+            self.stamp_ms,
+            self.chain,
+            self.kind,
+            self.crc,
+            body,
+        )
+        self.part += 1
+        self.ended = self.kind == END_PART
+        return part
+
+    def _take(self, bytes_max: int) -> bytes:
+        if self.kind == SESSIONS_PART:
+            if body := self.sessions.take(bytes_max):
+                return body
+            self.kind = MACHINE_PART
+        if body := self.machine.take(bytes_max):
+            return body
+        self.kind = END_PART
+        return b""
+
+    def confirm(self, part: int) -> bool:
+        """A part has arrived -> whether everything has."""
+        if part < self.part:
+            self.confirmed = max(self.confirmed, part + 1)
+        return self.ended and self.confirmed == self.part
+
+    def close(self) -> None:
+        """Free what the cut keeps."""
+        self.machine.close()
+
+
+@define
+class Incoming:
+    """The newcomer's end: a state that grows beside the one in use."""
+
+    state: Sessions
+    next_part: int = field(default=0, init=False)
+    crc: int = field(default=0, init=False)
+
+    def load(self, part: SnapshotPart) -> bool:
+        """Take in the next part -> whether the state is whole.
+
+        ValueError: the part is not the next one, or not what was sent.
+        """
+        if part.part != self.next_part:
+            raise ValueError(f"part {part.part} came, {self.next_part} was due")
+        self.crc = crc32(part.body, self.crc)
+        if part.crc != self.crc:
+            raise ValueError(f"the checksum of part {part.part} does not fit")
+        self.next_part += 1
+        if part.kind == SESSIONS_PART:
+            self.state.load(part.body)
+        elif part.kind == MACHINE_PART:
+            self.state.machine.load(part.body)
+        else:
+            state = self.state
+            state.view, state.index = part.entry_view, part.index
+            state.stamp_ms, state.chain = part.stamp_ms, part.chain
+            return True
+        return False

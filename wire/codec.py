@@ -1,0 +1,198 @@
+"""
+Messages and bytes: what a frame is, and which frames are understood.
+
+Pure: bytes in, messages out.  A frame is a 4-byte big-endian length and that
+many bytes of msgpack, one message of `wire.messages`.  The law here is that
+nothing passes which is not in that module's table: a frame that is too long,
+does not decode, or may not be said by that speaker raises `ProtocolError`, and
+its connection ends (``docs/design.md``, section 8).  Nothing is ever unpickled
+or evaluated.
+
+The first frame must be a `Hello`, and its first field is the version, for
+ever; so a version is refused by name even if nothing else in that Hello makes
+sense here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from struct import Struct as Layout
+from typing import Any, Final, Union
+
+import msgspec
+from msgspec.msgpack import Decoder as PayloadDecoder
+from msgspec.msgpack import Encoder as PayloadEncoder
+
+from wire.messages import (
+    BACKUP,
+    FRAME_BYTES_MAX,
+    PRIMARY,
+    SAYS,
+    SERVER,
+    VERSION,
+    Goodbye,
+    Hello,
+    Message,
+)
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol; its connection ends.
+
+    *reason* is one of `wire.messages.GOODBYES`, *text* says it with the values.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(reason, text)
+        self.reason = reason
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.text}"
+
+
+class _Opening(msgspec.Struct, array_like=True, tag=1):
+    """The part of a Hello that every version has."""
+
+    version: int
+
+
+_LENGTH: Final = Layout(">I")
+_pack_length: Final = _LENGTH.pack
+_unpack_length: Final = _LENGTH.unpack_from
+_encode: Final = PayloadEncoder().encode
+#: Who has no place for us may say so without introducing himself.
+_OPENING: Final = PayloadDecoder(_Opening | Goodbye)
+_HELLO: Final = PayloadDecoder(Hello)
+#: What msgspec raises for bytes that make no sense, however they are made.
+_NONSENSE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode(message: Message) -> bytes:
+    """The frame of *message*.
+
+    Raises ValueError if it is over the limit: the receiver would end the
+    connection, and whoever sent it would only send it again.
+    """
+    # Encoding into a kept buffer was measured to be no faster, and only bytes
+    # can be handed to every transport.
+    payload = _encode(message)
+    length = len(payload)
+    if length > FRAME_BYTES_MAX:
+        raise ValueError(
+            f"a {type(message).__name__} of {length} bytes "
+            f"does not fit into a frame of {FRAME_BYTES_MAX}"
+        )
+    return _pack_length(length) + payload
+
+
+def parts(dialler_role: str, listener_role: str) -> tuple[str, str]:
+    """The keys of `wire.messages.SAYS` for the two ends of a connection: of two
+    servers, the dialler speaks as primary and the listener as backup."""
+    if dialler_role == listener_role == SERVER:
+        return PRIMARY, BACKUP
+    return dialler_role, listener_role
+
+
+@functools.cache
+def _decoder(speaker: str, listener: str) -> PayloadDecoder[Any]:
+    """Made once per pair and process, since making one costs a millisecond."""
+    return PayloadDecoder(Union[SAYS[speaker, listener]])  # noqa: UP007
+
+
+class Decoder:
+    """One connection's incoming half: bytes as they arrive -> messages.
+
+    *speaker* and *listener* are keys of `wire.messages.SAYS`.  With None for
+    *speaker* anyone may call who may speak to *listener*, and the role in the
+    Hello decides what may follow it.
+    """
+
+    __slots__ = ("_decode", "_listener", "_rest", "_speaker")
+
+    def __init__(self, speaker: str | None, listener: str) -> None:
+        if speaker is not None and (speaker, listener) not in SAYS:
+            raise ValueError(f"a {speaker} has nothing to say to a {listener}")
+        self._speaker = speaker
+        self._listener = listener
+        self._decode: Callable[[bytes], Message] = self._decode_first
+        #: The beginning of a frame whose end has not arrived.
+        self._rest = bytearray()
+
+    @property
+    def is_inside_frame(self) -> bool:
+        """Whether a frame has begun that has not ended."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete with *data*, the next bytes.
+
+        Raises ProtocolError as soon as a frame's length shows that it is over
+        the limit, or when it is complete and not understood.  What was complete
+        before it is dropped with it, as if the connection had broken earlier.
+        """
+        # Nearly always the data holds whole frames, and nothing is kept.
+        pending: Any = data
+        if self._rest:
+            self._rest += data
+            pending = self._rest
+        messages: list[Message] = []
+        at, end = 0, len(pending)
+        try:
+            while end - at >= 4:
+                stop = at + 4 + _unpack_length(pending, at)[0]
+                if stop > end:
+                    _check_length(stop - at - 4)
+                    break
+                messages.append(self._decode(pending[at + 4 : stop]))
+                at = stop
+        except _NONSENSE as error:
+            raise ProtocolError(
+                "protocol", f"a {self._speaker or 'caller'} may not say this: {error}"
+            ) from error
+        if pending is self._rest:
+            del self._rest[:at]
+        elif at < end:
+            self._rest += pending[at:]
+        return messages
+
+    def _decode_first(self, payload: bytes) -> Message:
+        opening = _OPENING.decode(payload)
+        if isinstance(opening, Goodbye):
+            return opening
+        if opening.version != VERSION:
+            raise ProtocolError(
+                "version",
+                f"version {opening.version} is not spoken here, "
+                f"version {VERSION} is; upgrade the older end",
+            )
+        hello: Hello = _HELLO.decode(payload)
+        speaker, listener = self._parts(hello.role)
+        self._decode = _decoder(speaker, listener).decode
+        return hello
+
+    def _parts(self, role: str) -> tuple[str, str]:
+        """Who speaks to whom once the speaker has said what it is."""
+        if self._speaker is None:
+            pair = parts(role, self._listener)
+        else:
+            pair = self._speaker, self._listener
+        expected = SERVER if pair[0] in {PRIMARY, BACKUP} else pair[0]
+        if role != expected:
+            raise ProtocolError(
+                "role", f"the other end is a {role!r}; a {expected} is expected there"
+            )
+        if pair not in SAYS:
+            raise ProtocolError(
+                "role", f"a {role!r} has no business with a {self._listener}"
+            )
+        self._speaker = pair[0]
+        return pair
+
+
+def _check_length(length: int) -> None:
+    if length > FRAME_BYTES_MAX:
+        raise ProtocolError(
+            "too long", f"a frame of {length} bytes is over {FRAME_BYTES_MAX}"
+        )

@@ -1,0 +1,55 @@
+"""
+What both daemons share: checking what was typed, and ending with a reason.
+
+Twisted, and thin.  twistd ends with exit code 0 whatever happened; a daemon
+that could not do its work says why in one line and ends with 1.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from typing import Any, Final
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ReactorNotRunning
+from twisted.python.usage import UsageError
+
+from wire.logs import get_logger
+
+EXIT_CODE: Final = 1
+
+_log = get_logger("wire.daemon")
+
+
+def check_endpoint(option: str, endpoint: str) -> None:
+    """Raise UsageError, with the value, if *endpoint* is no server endpoint."""
+    from twisted.internet import reactor  # noqa: PLC0415 - parsing needs one
+
+    try:
+        serverFromString(reactor, endpoint)
+    except Exception as error:  # noqa: BLE001 - endpoint plugins raise anything
+        raise UsageError(
+            f"{option}: not an endpoint: {endpoint!r} ({error});"
+            " write for example tcp:7400:interface=127.0.0.1"
+        ) from None
+
+
+def fail(reactor: Any, text: str) -> None:
+    """Say why this process cannot go on, and end it in order, with exit code 1."""
+    _log.critical("daemon.failed", text=text)
+    atexit.register(_exit)
+    reactor.callWhenRunning(_stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    with contextlib.suppress(ReactorNotRunning):  # It is stopping already.
+        reactor.stop()
+
+
+def _exit() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_CODE)

@@ -1,0 +1,413 @@
+"""
+One connection: frames in, frames out, and how it ends.
+
+The only Twisted Protocol of this project; both ends of every connection are a
+`Link`, and what differs is who owns it.  The law here is that a connection can
+harm nothing but itself: what is not spoken ends it with one log line and a
+`Goodbye`, what is not read by the other end is bounded, and what never says
+Hello is closed (``docs/design.md``, section 8).  An `Owner` sees a link only
+after the Hello of the other end has come and is understood.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import socket
+import typing
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wire.addresses import parse_address
+from wire.codec import Decoder, ProtocolError, encode
+from wire.invariants import guard
+from wire.logs import get_logger
+from wire.messages import FRAME_BYTES_MAX, Goodbye, Hello, Message
+
+#: How long an end that has said Goodbye waits for the other to close, seconds.
+LINGER_S: Final = 2.0
+
+#: The most that may wait to be sent on one link, in bytes; past it the link is
+#: aborted.  A clerk's default window of eight answers of the greatest size must
+#: fit, or it would be cut off, ask again, and be cut off again.
+UNSENT_BYTES_MAX: Final = 12 * FRAME_BYTES_MAX
+
+_log = get_logger("wire.link")
+_ids = itertools.count(1)
+
+
+class Owner(typing.Protocol):
+    """Whoever the connections are for: a service, a clerk.
+
+    The callbacks may use the link at once.  An AssertionError out of one ends
+    the process, a `ProtocolError` ends that link with a Goodbye.
+    """
+
+    def hello(self) -> Hello:
+        """What to say first; asked anew for each connection."""
+
+    def link_opened(self, link: Link) -> Goodbye | None:
+        """The Hello of the other end came, and its version and role fit.
+        Return a Goodbye to refuse it; then nothing more is heard of it."""
+
+    def received(self, link: Link, message: Message) -> None:
+        """One message, later than Hello and none but those that may be said."""
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """The link is gone, *reason* says why, for logs.  Called once for each
+        link that was opened and not refused."""
+
+
+class Origin(typing.Protocol):
+    """Where links come from: a listener or a dialler, which keeps count."""
+
+    def opened(self, link: Link) -> None:
+        """Called before the owner's `link_opened`."""
+
+    def closed(self, link: Link, reason: str) -> None:
+        """Called for each link, also for one that never opened, before the
+        owner's `link_closed`."""
+
+
+@implementer(IPushProducer)
+@functools.total_ordering
+class Link(Protocol):
+    """A connection to another process, from its first byte to its last.
+
+    Links are ordered by age: the newer one is greater.
+    """
+
+    transport: Any
+    #: The Hello of the other end; there is none before `Owner.link_opened`.
+    hello: Hello
+    #: The Goodbye of the other end, if one came.
+    farewell: Goodbye | None = None
+    #: ``127.0.0.1:40312``, for logs.
+    peer: str = "?"
+
+    def __init__(
+        self,
+        owner: Owner,
+        origin: Origin,
+        decoder: Decoder,
+        reactor: IReactorTime,
+        *,
+        dialled: bool,
+        hello_s: float,
+        refusal: Goodbye | None = None,
+        unsent_bytes_max: int = UNSENT_BYTES_MAX,
+    ) -> None:
+        self.id: int = next(_ids)
+        self.dialled = dialled
+        self._owner = owner
+        self._origin = origin
+        self._decoder = decoder
+        self._reactor = reactor
+        self._hello_s = hello_s
+        self._refusal = refusal
+        self._unsent_bytes_max = unsent_bytes_max
+        #: The transport, while it is a plain socket and messages may be sent.
+        self._socket: Connection | None = None
+        self._queued: list[bytes] = []
+        #: Has the owner taken this link?
+        self._is_open = False
+        #: Is nothing more sent or taken?  It never becomes False again.
+        self._is_ending = False
+        self._is_paused_by_owner = False
+        self._is_clogged = False
+        #: Ends the wait for the Hello, and later for the other end to close.
+        self._timer: IDelayedCall | None = None
+        self._why = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is sent now is still sent."""
+        return self._is_open and not self._is_ending
+
+    def __lt__(self, other: Link) -> bool:
+        return self.id < other.id
+
+    def __repr__(self) -> str:
+        return f"<Link {self.id} {'to' if self.dialled else 'from'} {self.peer}>"
+
+    # -- sending ----------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Encode and write now.  Does nothing on a link that is ending.
+
+        Raises ValueError if the message does not fit into a frame.
+        """
+        if self._queued:
+            self.queue(message)
+            self.flush()
+        elif not self._is_ending:
+            self._write(encode(message))
+
+    def queue(self, message: Message) -> None:
+        """Encode; it goes out with the next `flush`, in one write with all that
+        was queued before it.  Raises ValueError like `send`."""
+        if not self._is_ending:
+            self._queued.append(encode(message))
+
+    def flush(self) -> None:
+        """Write what was queued."""
+        if self._queued:
+            data = b"".join(self._queued)
+            self._queued.clear()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        # Twisted's `write` costs two epoll calls and a turn of the reactor for
+        # each answer; a socket with nothing waiting can take it right away.
+        plain = self._socket
+        if plain is None:
+            self.transport.write(data)
+            return
+        if not plain._tempDataLen and not plain.dataBuffer:
+            try:
+                sent = plain.socket.send(data)
+            except OSError:
+                # Full, or broken; the reactor finds out which, and closes.
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        plain.write(data)
+        if self.unsent_bytes > self._unsent_bytes_max:
+            self._abort(f"does not read: {self.unsent_bytes} bytes are unsent")
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much waits for the other end to read; 0 where nobody can tell."""
+        plain = self._socket
+        if plain is None:
+            return 0
+        return len(plain.dataBuffer) - plain.offset + plain._tempDataLen
+
+    # -- ending -----------------------------------------------------------------
+
+    def goodbye(self, reason: str, text: str) -> None:
+        """Say Goodbye and close.  *reason* is one of `wire.messages.GOODBYES`.
+
+        What was queued goes out before it.  `Owner.link_closed` follows when
+        the other end has closed too, or after `LINGER_S`.
+        """
+        if self._is_ending:
+            return
+        level = "debug" if reason == "stopping" else "info"
+        getattr(_log, level)("goodbye.said", peer=self.peer, reason=reason, text=text)
+        self._goodbye(reason, text)
+
+    def _goodbye(self, reason: str, text: str) -> None:
+        self._why = f"said goodbye: {reason}: {text}"
+        self.queue(Goodbye(reason, text[:4096]))
+        self.flush()
+        # To close a socket with something unread in it resets the connection,
+        # and the other end may never see the Goodbye.  So only our direction is
+        # closed, and what still comes is read and dropped.
+        plain = self._end()
+        if plain is None:
+            self.transport.loseConnection()
+        else:
+            plain.loseWriteConnection()
+            plain.resumeProducing()
+
+    def abort(self) -> None:
+        """Close now, whatever is unsent."""
+        self._abort("aborted")
+
+    def _abort(self, why: str) -> None:
+        if not self._why:
+            self._why = why
+            _log.info("link.aborted", peer=self.peer, reason=why)
+        self._end()
+        self.transport.abortConnection()
+
+    def _end(self) -> Connection | None:
+        """Send and take nothing more; the plain socket, if there is one."""
+        plain, self._socket = self._socket, None
+        self._queued.clear()
+        self._stop_timer()
+        if not self._is_ending:
+            self._is_ending = True
+            # A transport with a paused producer would wait for it for ever.
+            self.transport.unregisterProducer()
+            self._timer = self._reactor.callLater(LINGER_S, self._lingered)
+        return plain
+
+    def _lingered(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()
+
+    # -- back-pressure ------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Read nothing more from the other end until `resume`.  What was read
+        already, 64 KiB at most or one frame, is still delivered."""
+        if not self._is_paused_by_owner and not self._is_ending:
+            self._is_paused_by_owner = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._is_paused_by_owner and not self._is_ending:
+            self._is_paused_by_owner = False
+            if not self._is_clogged:
+                self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The other end does not read fast enough: ask for no more to answer.
+
+        Only the end that was called does so.  If both did, each could wait for
+        the other to read first; and the caller bounds what it asks for.
+        """
+        if not self.dialled:
+            self._is_clogged = True
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """All was sent."""
+        if self._is_clogged:
+            self._is_clogged = False
+            if not self._is_paused_by_owner:
+                self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows."""
+
+    # -- what Twisted calls ---------------------------------------------------------
+
+    @guard
+    def connectionMade(self) -> None:
+        """Introduce ourselves, if we are the one who calls."""
+        address = self.transport.getPeer()
+        if isinstance(address, IPv4Address | IPv6Address):
+            self.peer = f"{address.host}:{address.port}"
+            if ITCPTransport.providedBy(self.transport):
+                _tune(self.transport)
+        else:
+            self.peer = str(address)
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._socket = self.transport
+        self.transport.registerProducer(self, True)
+        if self._refusal is not None:
+            self._goodbye(self._refusal.reason, self._refusal.text)
+            return
+        self._timer = self._reactor.callLater(self._hello_s, self._silent)
+        if self.dialled:
+            self._write(encode(self._owner.hello()))
+
+    @guard
+    def dataReceived(self, data: bytes) -> None:
+        """Take in what came."""
+        if self._is_ending:
+            return
+        try:
+            for message in self._decoder.feed(data):
+                if not self._is_open:
+                    self._take_first(message)
+                elif type(message) is Goodbye:
+                    self._take_farewell(message)
+                else:
+                    self._owner.received(self, message)
+                if self._is_ending:
+                    return
+        except ProtocolError as error:
+            self._break(error)
+
+    @guard
+    def connectionLost(self, reason: Failure = ConnectionDone) -> None:  # type: ignore[assignment]
+        """It is over, for whatever reason."""
+        self._is_ending = True
+        self._socket = None
+        self._queued.clear()
+        self._stop_timer()
+        why = self._why or self._describe(reason)
+        self._origin.closed(self, why)
+        if self._is_open:
+            self._is_open = False
+            self._owner.link_closed(self, why)
+
+    # -- how a connection begins and breaks ---------------------------------------
+
+    def _take_first(self, message: Message) -> None:
+        if isinstance(message, Goodbye):
+            self._take_farewell(message)
+            return
+        assert isinstance(message, Hello), "the decoder lets nothing else be first"
+        self._stop_timer()
+        if message.member is not None:
+            _check_address(message.member.address)
+        self.hello = message
+        if not self.dialled:
+            self._write(encode(self._owner.hello()))
+        self._is_open = True
+        self._origin.opened(self)
+        refusal = self._owner.link_opened(self)
+        if refusal is not None:
+            self._is_open = False
+            self.goodbye(refusal.reason, refusal.text)
+
+    def _take_farewell(self, farewell: Goodbye) -> None:
+        self.farewell = farewell
+        self._why = f"goodbye: {farewell.reason}: {farewell.text}"
+        self._end()
+        self.transport.loseConnection()
+
+    def _silent(self) -> None:
+        self._timer = None
+        text = f"no Hello within {self._hello_s:g} s"
+        self._break(ProtocolError("silent", text))
+
+    def _break(self, error: ProtocolError) -> None:
+        if self._is_ending:
+            return
+        _log.warning(
+            "link.broken", peer=self.peer, reason=error.reason, text=error.text
+        )
+        if error.reason == "version" and not self.dialled:
+            # Its first field tells the other end which version is spoken here.
+            self._write(encode(self._owner.hello()))
+        self._goodbye(error.reason, error.text)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _describe(self, reason: Failure) -> str:
+        inside = " in the middle of a frame" if self._decoder.is_inside_frame else ""
+        if reason.check(ConnectionDone):
+            return f"connection closed{inside}"
+        return f"connection lost{inside}: {reason.getErrorMessage()}"
+
+
+def _check_address(address: str) -> None:
+    try:
+        parse_address(address)
+    except ValueError as error:
+        raise ProtocolError("protocol", str(error)) from error
+
+
+def _tune(transport: Any) -> None:
+    """Send small frames at once, and notice within about a minute when the
+    machine at the other end has vanished."""
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+    for name, value in options.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,183 @@
+"""
+Logs: events with values, one line each.
+
+What happened is called ``noun.past_verb`` (``link.made``), and what belongs to
+it is given as values.  Everything goes through Twisted's publisher, ours and
+Twisted's own: a program that embeds a clerk finds it wherever it sends its
+Twisted logs, and nothing is printed that it did not ask for.  A daemon puts
+`Lines` on the publisher: JSON to a pipe or a file, words to a terminal.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger
+from twisted.application.service import Service
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options
+from zope.interface import implementer
+
+#: Keys of a Twisted event that carry one of ours: its name and its values.
+_NAME: Final = "understudy_event"
+_VALUES: Final = "understudy_values"
+
+
+class Stream(Protocol):
+    """Where lines go: a text file, or one that is rotated."""
+
+    def write(self, data: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> object:
+        """Let go of it."""
+
+
+# -- ours, on the way to Twisted's publisher --------------------------------------
+
+
+class _Publishing:
+    """What structlog calls a logger: a method for each level."""
+
+    def __init__(self, namespace: str = "understudy") -> None:
+        self._logger = Logger(namespace)
+
+    def _emit(self, level: Any, values: dict[str, Any]) -> None:
+        name = values.pop("event")
+        words = " ".join([name, *(f"{key}={value!r}" for key, value in values.items())])
+        # An observer that knows nothing of us prints the words.
+        event = {_NAME: name, _VALUES: values, "words": words}
+        self._logger.emit(level, "{words}", **event)
+
+    debug = functools.partialmethod(_emit, LogLevel.debug)
+    info = functools.partialmethod(_emit, LogLevel.info)
+    warning = functools.partialmethod(_emit, LogLevel.warn)
+    error = functools.partialmethod(_emit, LogLevel.error)
+    critical = functools.partialmethod(_emit, LogLevel.critical)
+
+
+def _as_argument(_: Any, __: str, values: EventDict) -> Any:
+    return (dict(values),), {}
+
+
+_PROCESSORS: Final[list[structlog.typing.Processor]] = [
+    structlog.processors.format_exc_info,
+    _as_argument,
+]
+
+#: What the oldest parts of Twisted say, without a namespace to know it by.
+_OF_A_PORT: Final = re.compile(r"\S+ starting on \S+|\(\S* ?Port \S+ Closed\)")
+_WRAPPER: Final = structlog.make_filtering_bound_logger("debug")
+
+
+def get_logger(namespace: str) -> FilteringBoundLogger:
+    """A logger: ``log.info("link.made", peer=...)``, with structlog's levels,
+    ``bind`` and ``exception``."""
+    logger = structlog.wrap_logger(
+        _Publishing(namespace), processors=_PROCESSORS, wrapper_class=_WRAPPER
+    )
+    return cast("FilteringBoundLogger", logger)
+
+
+# -- a daemon's lines -------------------------------------------------------------
+
+
+@implementer(ILogObserver)
+class Lines:
+    """Writes each event as one line to *stream*.
+
+    What Twisted says of its own affairs below a warning (a port was opened, an
+    attempt is scheduled) is left out: our own events say it better.
+    """
+
+    def __init__(
+        self, stream: Stream, *, is_terminal: bool = False, is_verbose: bool = False
+    ) -> None:
+        self._stream = stream
+        self._render = _words() if is_terminal else _json
+        self._level_min = LogLevel.debug if is_verbose else LogLevel.info
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event of Twisted's publisher, or leave it out."""
+        level = event.get("log_level") or LogLevel.info
+        if level < self._level_min or (level < LogLevel.warn and _is_chatter(event)):
+            return
+        line: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(event["log_time"], UTC).isoformat(
+                timespec="milliseconds"
+            ),
+            # structlog's name for it, so that there is one word for one thing.
+            "level": "warning" if level is LogLevel.warn else level.name,
+        }
+        line.update(_content(event))
+        self._stream.write(self._render(line) + "\n")
+        self._stream.flush()
+
+
+def _is_chatter(event: LogEvent) -> bool:
+    namespace = str(event.get("log_namespace", ""))
+    if namespace == "log_legacy":
+        return _OF_A_PORT.fullmatch(formatEvent(event)) is not None
+    return namespace.startswith("twisted.")
+
+
+def _content(event: LogEvent) -> dict[str, Any]:
+    if _NAME in event:
+        return {"event": event[_NAME], **event[_VALUES]}
+    content = {"event": "twisted.logged", "text": formatEvent(event)}
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        content["exception"] = failure.getTraceback()
+    return content
+
+
+def _json(line: dict[str, Any]) -> str:
+    return json.dumps(line, default=repr)
+
+
+def _words() -> Any:
+    render = structlog.dev.ConsoleRenderer()
+    return lambda line: render(None, "", line)
+
+
+# -- twistd -----------------------------------------------------------------------
+
+
+def lines_for(options: Options | None = None, *, is_verbose: bool = False) -> Lines:
+    """Lines to stdout, or to the file that ``twistd`` was told to use.
+
+    *options* are those of the plugin: their parent is ``twistd`` itself, which
+    writes to ``twistd.log`` when it leaves the terminal.
+    """
+    parent = getattr(options, "parent", None) or {"nodaemon": True}
+    name = parent.get("logfile") or ("-" if parent.get("nodaemon") else "twistd.log")
+    if name == "-":
+        # Kept now: Twisted replaces the name by one that leads back to the log.
+        stream = sys.stdout
+        return Lines(stream, is_terminal=stream.isatty(), is_verbose=is_verbose)
+    return Lines(cast("Stream", LogFile.fromFullPath(name)), is_verbose=is_verbose)
+
+
+class Logged(Service):
+    """A mixin for the service that a plugin's ``makeService`` returns: all that
+    the process logs goes to *lines* once it is part of the application.
+
+    ``twistd`` begins to log before it starts any service, but after that.
+    """
+
+    lines: Lines | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of *parent*, and if it is the application, log there."""
+        if isinstance(parent, Componentized) and self.lines is not None:
+            parent.setComponent(ILogObserver, self.lines)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
