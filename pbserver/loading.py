@@ -67,7 +67,7 @@ def _module(name: str, module_name: str) -> Any:
                 " and where Python is installed"
             ) from error
         raise NoMachine(f"{name}: {module_name} cannot be imported: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NoMachine(
             f"{name}: {module_name} cannot be imported: {type(error).__name__}: {error}"
         ) from error

@@ -26,7 +26,7 @@ from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import format_address, parse_address
-from wire.daemon import check_endpoint, fail
+from wire.daemon import check_endpoint, fail, steady
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
@@ -264,7 +264,7 @@ class ServerService(Logged, Service):
                 peer=getattr(ignored, "peer", "?"),
                 reason=reason,
             )
-        if replica.view is not self._view:
+        if replica.view.number != self._view.number:
             self._adopted(replica.view)
         if replica.accepting != self._accepting:
             self._accepting = replica.accepting
@@ -301,6 +301,7 @@ def makeService(options: Options) -> ServerService:
     """What ``twistd pbserver`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
 
+    steady(reactor)
     settings = Settings(
         options["name"],
         options["listen"],

@@ -164,7 +164,7 @@ class Single:
     def _answer(self, item: bytes | None, do: Callable[[Any], Any]) -> bytes:
         try:
             command = msgspec.msgpack.decode(item or b"")
-        except (msgspec.DecodeError, TypeError):  # TypeError: a key without a hash
+        except (ValueError, TypeError):  # TypeError: a key without a hash
             return _encode(Failed(MALFORMED, "this decodes to no plain value"))
         try:
             value = do(command)
@@ -186,11 +186,12 @@ class Single:
         """What was raised where, in words that are the same on every replica:
         no message (it may show an address in memory) and no path."""
         traceback = error.__traceback__
+        while traceback and traceback.tb_frame.f_code.co_filename == __file__:
+            traceback = traceback.tb_next
         place = ""
-        # The frame below ours is the author's own.
-        if traceback is not None and (frame := traceback.tb_next) is not None:
-            name = frame.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
-            place = f" at {name[-64:]}:{frame.tb_lineno}"
+        if traceback is not None:  # the author's own frame
+            name = traceback.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
+            place = f" at {name[-64:]}:{traceback.tb_lineno}"
         text = type(error).__name__[:64] + place
         if text not in self._logged and len(self._logged) < 1000:
             self._logged.add(text)
@@ -228,7 +229,7 @@ def plain(value: Any) -> Any:
             raise TypeError("a number past 64 bits is no plain value")
     elif type(value) is str:
         if not value.isascii() and _LONE_SURROGATE.search(value):
-            raise TypeError("a text with half a character is no plain value")
+            raise TypeError("half a character is no plain value")
     elif isinstance(value, (list, tuple)):
         for part in value:
             plain(part)

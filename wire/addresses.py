@@ -58,7 +58,7 @@ def _is_port(digits: str) -> bool:
 def _is_host(host: str, escaped: str) -> bool:
     if ":" not in host:
         return _NAME.fullmatch(host) is not None
-    if escaped.count(":") != escaped.count("\\:"):
+    if escaped.count(":") != escaped.count("\\:") or "%" in host:
         return False
     try:
         ipaddress.IPv6Address(host)

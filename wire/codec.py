@@ -26,7 +26,9 @@ from msgspec.msgpack import Encoder as PayloadEncoder
 
 from wire.messages import (
     BACKUP,
+    CLERK,
     FRAME_BYTES_MAX,
+    OBSERVER,
     PRIMARY,
     SAYS,
     SERVER,
@@ -62,6 +64,8 @@ _LENGTH: Final = Layout(">I")
 _pack_length: Final = _LENGTH.pack
 _unpack_length: Final = _LENGTH.unpack_from
 _encode: Final = PayloadEncoder().encode
+#: Who dials.  A view service does not, and so nobody can come and speak as one.
+_CALLERS: Final = {SERVER, CLERK, OBSERVER}
 #: Who has no place for us may say so without introducing himself.
 _OPENING: Final = PayloadDecoder(_Opening | Goodbye)
 _HELLO: Final = PayloadDecoder(Hello)
@@ -175,6 +179,8 @@ class Decoder:
     def _parts(self, role: str) -> tuple[str, str]:
         """Who speaks to whom once the speaker has said what it is."""
         if self._speaker is None:
+            if role not in _CALLERS:
+                raise ProtocolError("role", f"a {role!r} has no business calling")
             pair = parts(role, self._listener)
         else:
             pair = self._speaker, self._listener

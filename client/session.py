@@ -1,0 +1,133 @@
+"""
+One session: its numbers, and the batches that wait for their answers.
+
+Pure.  The laws here: a batch that was sent once never changes its number or
+its bytes; no number is left out; the numbers of what is outstanding span fewer
+than `WINDOW_MAX` (``docs/design.md``, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from typing import Final
+
+from attrs import define, field
+from msgspec import Struct
+
+from wire.messages import WINDOW_MAX, Batch, CloseSession, OpenSession
+
+#: No further batch is sent while so much is unanswered: less than a link may
+#: have unsent, or the clerk would be cut off, send all of it again, and so on.
+OUTSTANDING_BYTES_MAX: Final = 32 * 1024 * 1024
+
+
+class Sent(Struct, frozen=True, gc=False):
+    """A batch that was sent and is not answered."""
+
+    message: Batch
+    #: The calls in it, in order.
+    calls: tuple[int, ...]
+    #: Whether only one copy of it was ever sent, on one connection.
+    is_only_copy: bool = True
+
+
+@define(eq=False)
+class Session:
+    """The clerk's side of a session that is open, or about to be."""
+
+    id: bytes
+
+    #: The index of the entry that opened it; None until the server has said it.
+    birth: int | None = field(default=None, init=False)
+
+    #: The number that the next batch gets.
+    next: int = field(default=1, init=False)
+
+    #: By number, in order.
+    outstanding: dict[int, Sent] = field(factory=dict, init=False)
+
+    #: The length of all their bodies.
+    outstanding_bytes: int = field(default=0, init=False)
+
+    @property
+    def last(self) -> int:
+        """The number of the last batch that was sent; 0: none was."""
+        return self.next - 1
+
+    def opening(self) -> OpenSession:
+        """What opens it; saying it again changes nothing."""
+        return OpenSession(self.id)
+
+    def opened(self, birth: int) -> None:
+        """The server has said under which birth it stands.
+
+        Only the first word counts: batches carry it, and with another birth
+        the server tells them from those of this session.
+        """
+        if self.birth is None:
+            self.birth = birth
+
+    def closing(self) -> CloseSession | None:
+        """What ends it, if it ever stood."""
+        return None if self.birth is None else CloseSession(self.id, self.birth)
+
+    def has_room(self, window: int) -> bool:
+        """Whether another batch may be sent."""
+        lacking = next(iter(self.outstanding), self.next)
+        return (
+            self.birth is not None
+            and len(self.outstanding) < window
+            and self.outstanding_bytes < OUTSTANDING_BYTES_MAX
+            and self.next - lacking < WINDOW_MAX
+        )
+
+    def batch(self, calls: tuple[int, ...], body: bytes) -> Batch:
+        """The next batch, which counts as sent from here on."""
+        assert self.birth is not None, "a batch needs the session's birth"
+        lacking = next(iter(self.outstanding), self.next)
+        message = Batch(self.id, self.birth, self.next, lacking, body)
+        self.outstanding[self.next] = Sent(message, calls)
+        self.outstanding_bytes += len(body)
+        self.next += 1
+        return message
+
+    def again(self) -> list[Batch]:
+        """All that is unanswered, in order, for a new connection."""
+        for sequence, sent in self.outstanding.items():
+            if sent.is_only_copy:
+                self.outstanding[sequence] = Sent(sent.message, sent.calls, False)
+        return [sent.message for sent in self.outstanding.values()]
+
+    def answered(self, sequence: int) -> tuple[int, ...] | None:
+        """The calls of a batch that has its answer; None: it had one before."""
+        sent = self.outstanding.pop(sequence, None)
+        if sent is None:
+            return None
+        self.outstanding_bytes -= len(sent.message.body)
+        return sent.calls
+
+    def split(self, refused: int) -> tuple[list[Sent], Sent, list[Sent]]:
+        """Batch *refused* will not be executed any more, so this session is at
+        its end: what was before it, it, and what was after it.
+
+        If it was the only copy it was never executed, and so neither was
+        anything after it: batches are executed in order.
+        """
+        before = [s for n, s in self.outstanding.items() if n < refused]
+        after = [s for n, s in self.outstanding.items() if n > refused]
+        return before, self.outstanding[refused], after
+
+    # -- for simulators ----------------------------------------------------------
+
+    def copy(self) -> Session:
+        """Another one that goes its own way from here."""
+        twin = Session(self.id)
+        twin.birth, twin.next = self.birth, self.next
+        twin.outstanding = self.outstanding.copy()
+        twin.outstanding_bytes = self.outstanding_bytes
+        return twin
+
+    def fingerprint(self) -> Hashable:
+        """Equal for those that behave equally."""
+        return self.id, self.birth, self.next, tuple(self.outstanding.values())

@@ -1,0 +1,70 @@
+"""
+The `understudy` command.
+
+Parsing needs nothing but the standard library, and each noun imports what it
+needs when it is called, so that a wrong option is answered in no time and a
+`get` soon after.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Final
+
+from understudy.options import parse
+from understudy.outcome import UNAVAILABLE, Ended, Interrupted
+from understudy.text import complain, say_json, silence_stdout
+
+#: Noun -> the module whose ``main(options) -> exit code`` does it.
+MODULES: Final = {
+    "get": "understudy.keys",
+    "put": "understudy.keys",
+    "append": "understudy.keys",
+    "delete": "understudy.keys",
+    "cas": "understudy.keys",
+    "incr": "understudy.keys",
+    "scan": "understudy.keys",
+    "status": "understudy.status",
+    "watch": "understudy.watch",
+    "verify": "understudy.verify",
+    "up": "understudy.up",
+    "demo": "understudy.demo",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what was typed -> the exit code, one of `understudy.outcome`."""
+    options = parse(arguments)
+    try:
+        return _do(options)
+    except Interrupted:
+        return _end(options, Ended(UNAVAILABLE, "interrupted", "interrupted"))
+    except Ended as ended:
+        return _end(options, ended)
+    except BrokenPipeError:
+        # Whoever read our output (`head`) has seen enough.
+        silence_stdout()
+        return UNAVAILABLE
+
+
+def _do(options: Namespace) -> int:
+    from understudy import notes  # noqa: PLC0415 -- it imports Twisted
+
+    notes.begin()
+    module = importlib.import_module(MODULES[options.noun])
+    code: int = module.main(options)
+    return code
+
+
+def _end(options: Namespace, ended: Ended) -> int:
+    complain(f"understudy {options.noun}: {ended.text}")
+    if options.json:
+        say_json({"error": {"code": ended.code, "text": ended.text}})
+    return ended.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

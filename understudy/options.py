@@ -1,0 +1,251 @@
+"""
+What can be typed: nouns, their arguments, and the options that all share.
+
+Nothing is imported here that a wrong option should have to wait for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from wire.addresses import parse_address
+
+#: Where a view service is looked for if nobody says otherwise.
+VIEWS_DEFAULT: Final = "tcp:127.0.0.1:7400"
+VIEWS_VARIABLE: Final = "UNDERSTUDY_VIEWS"
+TIMEOUT_S_DEFAULT: Final = 10.0
+TIMEOUT_S_MAX: Final = 86_400.0
+
+_DIGITS: Final = re.compile(r"[+-]?[0-9]{1,19}")
+
+_EPILOG: Final = """\
+exit codes:  0 done   1 the store said no   2 usage   3 in doubt: it may have
+been executed   4 not available: nothing was executed
+
+A key or value that begins with a dash is written after a double dash:
+understudy put -- -key -value
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong first, and how to go on; exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        usage = self.format_usage().strip()
+        self.exit(2, f"{self.prog}: {message}\n{usage}\nTry: {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was typed.  Exits with code 2 if it makes no sense."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    given = getattr(options, "views", None)
+    if given is None:
+        given = _views_from_environment(parser)
+    options.views = tuple(given)
+    options.timeout = getattr(options, "timeout", TIMEOUT_S_DEFAULT)
+    options.json = getattr(options, "json", False)
+    if options.noun == "cas":
+        _settle_cas(parser, options)
+    if options.noun == "scan":
+        _settle_scan(parser, options)
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _shared()
+    parser = _Parser(
+        prog="understudy",
+        description="Talk to a service kept alive by Understudy, look at it, try it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[shared],
+        allow_abbrev=False,
+    )
+    nouns = parser.add_subparsers(dest="noun", required=True, metavar="COMMAND")
+
+    def noun(name: str, what: str) -> argparse.ArgumentParser:
+        return nouns.add_parser(
+            name, help=what, description=what, parents=[shared], allow_abbrev=False
+        )
+
+    _add_key_commands(noun)
+    _add_cluster_commands(noun)
+    return parser
+
+
+def _shared() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument(
+        "--views",
+        action="append",
+        type=_address,
+        metavar="tcp:HOST:PORT",
+        help="an address of the view service; may be repeated "
+        f"(default: ${VIEWS_VARIABLE}, or {VIEWS_DEFAULT})",
+    )
+    shared.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"give up after so long (default: {TIMEOUT_S_DEFAULT:g})",
+    )
+    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    return shared
+
+
+def _add_key_commands(noun) -> None:  # type: ignore[no-untyped-def]
+    get = noun("get", "print the value of a key")
+    get.add_argument("key", metavar="K", type=os.fsencode)
+    get.add_argument("--raw", action="store_true", help="the value alone, no newline")
+
+    put = noun("put", "set a key to a value")
+    put.add_argument("key", metavar="K", type=os.fsencode)
+    put.add_argument(
+        "value", metavar="V", type=os.fsencode, help="- reads standard input"
+    )
+
+    append = noun("append", "append to a value; prints its new length")
+    append.add_argument("key", metavar="K", type=os.fsencode)
+    append.add_argument("value", metavar="V", type=os.fsencode)
+
+    delete = noun("delete", "delete a key")
+    delete.add_argument("key", metavar="K", type=os.fsencode)
+
+    cas = noun("cas", "set a key to NEW if its value is OLD")
+    cas.usage = "%(prog)s K OLD NEW | %(prog)s K NEW --absent"
+    cas.add_argument("key", metavar="K", type=os.fsencode)
+    cas.add_argument("values", metavar="OLD NEW", nargs="+", type=os.fsencode)
+    cas.add_argument(
+        "--absent", action="store_true", help="if there is no such key (no OLD then)"
+    )
+
+    incr = noun("incr", "add to a number; prints the new one")
+    incr.add_argument("key", metavar="K", type=os.fsencode)
+    incr.add_argument("by", metavar="BY", type=_integer, nargs="?", default=1)
+
+    scan = noun("scan", "print keys and values in order: KEY, tab, VALUE, escaped")
+    scan.add_argument("--prefix", metavar="P", type=os.fsencode)
+    scan.add_argument("--start", metavar="A", type=os.fsencode, help="from this key on")
+    scan.add_argument("--end", metavar="B", type=os.fsencode, help="up to before it")
+    scan.add_argument("--limit", type=_positive, default=100, metavar="N")
+
+
+def _add_cluster_commands(noun) -> None:  # type: ignore[no-untyped-def]
+    status = noun("status", "who serves, who could, and what is waited for")
+    status.add_argument(
+        "--wait",
+        choices=["acknowledged"],
+        help="until the view's primary serves with all its backups up to date",
+    )
+    noun("watch", "print every change of the view as it happens, until Ctrl-C")
+    noun("verify", "compare the states of all members of the view, byte for byte")
+
+    up = noun("up", "a view service and servers on this machine, until Ctrl-C")
+    up.add_argument("--servers", type=_servers, default=3, metavar="N")
+    up.add_argument(
+        "--base-port",
+        type=_base_port,
+        default=7400,
+        metavar="P",
+        help="the view service listens on P, server N on P+N; 0: on any (default 7400)",
+    )
+
+    demo = noun("demo", "kill, pause and restart servers under load; check everything")
+    demo.add_argument("--picture", metavar="FILE", help="also draw it, as an SVG")
+
+
+# -- one argument each -----------------------------------------------------------------
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= TIMEOUT_S_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0 and up to {TIMEOUT_S_MAX:g}"
+        )
+    return seconds
+
+
+def _integer(text: str) -> int:
+    number = int(text) if _DIGITS.fullmatch(text) else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no signed 64-bit integer")
+    return number
+
+
+def _between(least: int, most: int, what: str, text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no {what} from {least} to {most}"
+        )
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    return _between(1, 10_000, "number", text)
+
+
+def _servers(text: str) -> int:
+    return _between(1, 20, "number of servers", text)
+
+
+def _base_port(text: str) -> int:
+    return _between(0, 65_500, "port", text)
+
+
+# -- what several arguments mean together ------------------------------------------------
+
+
+def _views_from_environment(parser: argparse.ArgumentParser) -> list[str]:
+    text = os.environ.get(VIEWS_VARIABLE, "")
+    try:
+        return [_address(each.strip()) for each in text.split(",") if each.strip()] or [
+            VIEWS_DEFAULT
+        ]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"environment variable {VIEWS_VARIABLE}: {error}")
+
+
+def _settle_cas(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> None:
+    """`options.old` (None: must be absent) and `options.new`."""
+    values = options.values
+    if options.absent:
+        # An empty OLD before it is what people type who leave nothing out.
+        if len(values) == 2 and values[0] == b"":
+            values = values[1:]
+        if len(values) != 1:
+            parser.error("cas: with --absent there is no OLD: cas K NEW --absent")
+        options.old, options.new = None, values[0]
+        return
+    if len(values) != 2:
+        parser.error(
+            f"cas: OLD and NEW are needed, not {len(values)} value(s): cas K OLD NEW"
+        )
+    options.old, options.new = values
+
+
+def _settle_scan(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> None:
+    ranged = options.start is not None or options.end is not None
+    if options.prefix is not None and ranged:
+        parser.error("scan: --prefix excludes --start and --end")

@@ -1,0 +1,42 @@
+"""
+How a command ends: exit codes, and what is said about them.
+
+Pure.  The codes are a promise to scripts (``docs/design.md``, section 10): 3 is
+the only one after which something may have happened that was not answered.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DONE: Final = 0
+REFUSED: Final = 1
+USAGE: Final = 2
+IN_DOUBT: Final = 3
+UNAVAILABLE: Final = 4
+
+#: What a program reads as ``code`` in the error of ``--json``.
+CODES: Final = {
+    REFUSED: "refused",
+    USAGE: "usage",
+    IN_DOUBT: "in doubt",
+    UNAVAILABLE: "not available",
+}
+
+
+class Ended(Exception):
+    """The command ends here, and not with success.
+
+    *exit_code* is one of the above; *text* says what is wrong, with the value,
+    and what to do; *code* is a word for programs.
+    """
+
+    def __init__(self, exit_code: int, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.text = text
+        self.code = code or CODES[exit_code]
+
+
+class Interrupted(Exception):  # noqa: N818 -- nothing went wrong
+    """Somebody pressed Ctrl-C, or told the process to end."""

@@ -1,0 +1,120 @@
+"""
+The status document as people read it.
+
+Pure: from the document of `wire.messages.StatusIs` to lines of text.  Nothing
+is left out that somebody may be waiting for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+#: The newest changes that are shown; ``--json`` has them all.
+CHANGES_SHOWN: Final = 5
+
+_HEAD: Final = (
+    *("server", "state", "address", "incarnation"),
+    *("silent", "commit", "log", ""),
+)
+#: Columns of numbers.
+_RIGHT: Final = frozenset({4, 5, 6})
+
+
+def status_lines(document: dict[str, Any]) -> list[str]:
+    """All of ``understudy status``."""
+    lines = [view_line(document["view"]), f"cluster {document['cluster']}", ""]
+    if servers := document["servers"]:
+        order = {"primary": 0, "backup": 1, "syncing": 2, "idle": 3, "dead": 4}
+        servers = sorted(servers, key=lambda each: order.get(each["state"], 9))
+        lines += columns([_HEAD, *(_row(server) for server in servers)], _RIGHT)
+    else:
+        lines.append("no server has called yet")
+    lines += ["", *_waiting(document)]
+    if history := document["history"]:
+        lines += ["", "last changes, newest first:"]
+        for change in reversed(history[-CHANGES_SHOWN:]):
+            lines += [f"  {line}" for line in change_lines(change)]
+    return lines
+
+
+def view_line(view: dict[str, Any]) -> str:
+    """``view 7: primary s1, backups s2 (holder); acknowledged``."""
+    if view["primary"] is None:
+        return "no view yet: nobody serves"
+    backups = [
+        f"{name} (holder)" if name in view["holders"] else name
+        for name in view["backups"]
+    ]
+    many = "backups" if len(backups) > 1 else "backup"
+    return (
+        f"view {view['number']}: primary {view['primary']}, "
+        f"{many} {', '.join(backups) or 'none'}; "
+        f"{'acknowledged' if view['acknowledged'] else 'not acknowledged yet'}"
+    )
+
+
+def change_lines(change: dict[str, Any]) -> list[str]:
+    """One change: what the view became, and why, server by server."""
+    backups = ", ".join(change["backups"]) or "none"
+    when = f"{clock(change['time'])}  " if change["time"] else ""
+    head = (
+        f"{when}view {change['number']}: "
+        f"primary {change['primary'] or 'nobody'}, backup {backups}"
+    )
+    return [head, *(f"    {cause_text(cause)}" for cause in change["causes"])]
+
+
+def cause_text(cause: dict[str, Any]) -> str:
+    """``s1: silent (silent for 5 ticks)``."""
+    return f"{cause['server']}: {cause['code']} ({cause['evidence']})"
+
+
+def clock(time: str) -> str:
+    """The time of day in an ISO 8601 time, which is UTC."""
+    return time.partition("T")[2].removesuffix("+00:00").removesuffix("Z") or time
+
+
+def columns(
+    rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()
+) -> list[str]:
+    """*rows* under each other, those of *right* aligned there."""
+    table = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _row(server: dict[str, Any]) -> tuple[str, ...]:
+    position = server["position"]
+    return (
+        server["name"],
+        server["state"],
+        server["address"],
+        server["incarnation"][:8],
+        str(server["silent_ticks"]),
+        str(position["commit"]),
+        str(position["log"]),
+        _note(server),
+    )
+
+
+def _note(server: dict[str, Any]) -> str:
+    notes = []
+    if server.get("transfer_bytes") is not None:
+        notes.append(f"transfer: {server['transfer_bytes'] / 1e6:.1f} MB")
+    if server.get("waiting") is not None:
+        notes.append(f"waits: {server['waiting']['text']}")
+    return "; ".join(notes)
+
+
+def _waiting(document: dict[str, Any]) -> list[str]:
+    waiting = document["waiting"]
+    if waiting is None:
+        return ["waiting for nothing"]
+    return [f"waiting ({waiting['code']}): {waiting['text']}"]

@@ -1,0 +1,79 @@
+"""
+Bytes as people and programs read them, and the way to standard output.
+
+A store holds bytes, a terminal shows text and JSON knows only text.  What is
+UTF-8 stays readable; everything else is escaped so that no line is broken, no
+terminal is upset, and the bytes can be had back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from base64 import b64encode
+from typing import Any, Final
+
+_ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def escaped(data: bytes) -> str:
+    """*data* as one printable line; ``\\xNN`` is a byte that is no text."""
+    text = data.decode("utf-8", "surrogateescape")
+    return "".join(_ESCAPES.get(letter) or _visible(letter) for letter in text)
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return "".join(
+        f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape")
+    )
+
+
+def shown(data: bytes, length_max: int = 60) -> str:
+    """*data* in quotes for a message, cut where it is long."""
+    text = escaped(data[: length_max + 1])
+    if len(data) > length_max:
+        return f"'{text[:length_max]}...' ({len(data)} bytes)"
+    return f"'{text}'"
+
+
+def as_json(name: str, data: bytes | None) -> dict[str, Any]:
+    """*data* as a field of a JSON object: as text under *name*, or, if it is no
+    UTF-8, as base 64 under ``NAME_base64``."""
+    if data is None:
+        return {name: None}
+    try:
+        return {name: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(data).decode("ascii")}
+
+
+def say(text: str) -> None:
+    """One line on standard output, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(document: Any) -> None:
+    """One JSON document on a line of standard output."""
+    say(json.dumps(document, ensure_ascii=False))
+
+
+def say_bytes(data: bytes) -> None:
+    """Bytes on standard output, as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def silence_stdout() -> None:
+    """Nobody reads standard output any more; let Python's exit not trip on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

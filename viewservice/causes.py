@@ -1,0 +1,78 @@
+"""
+Why a view differs from the one before it.
+
+Pure: words and evidence over what `viewservice.views` knows; no rule.  Every
+change carries them, into the log, to watchers and into `status`
+(``docs/design.md``, section 4, rule 11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from wire.messages import Cause, Member, View
+
+if TYPE_CHECKING:
+    from viewservice.views import Views
+
+#: The code of every `Cause`.
+CAUSES: Final = {
+    "first": "no view, or none in which anything was answered, existed before",
+    "promoted": "the primary is gone, and this was the first eligible to ping",
+    "place free": "recruited: alive, in no view, and first in line",
+    "silent": "no ping for as many ticks as mean death",
+    "disconnected": "its connection was lost, and it did not call again in time",
+    "restarted": "its name has called under a new incarnation",
+    "leaving": "it said that it is stopping",
+    "unreachable": "a backup that the primary cannot reach",
+    "cut off": "a primary whom no eligible backup hears, and they are two or more",
+    "moved": "the same copy of the data under another address",
+    "surplus": "the view had more backups than are configured",
+}
+
+#: Who leaves a view for one of these may not be found there again at once.
+DOUBTS: Final = ("unreachable", "cut off")
+
+
+def of_change(views: Views, proposed: View) -> Iterator[Cause]:
+    """Why each server goes, comes or changes its part on the way from the view
+    that *views* is in to *proposed*."""
+    for member in views.view.members():
+        if not _same_copy(proposed, member):
+            yield Cause(member.name, *_why_gone(views, member))
+    for member in proposed.members():
+        yield from _why_there(views.view, member, proposed)
+
+
+def _why_gone(views: Views, member: Member) -> tuple[str, str]:
+    server = views.servers.get(member.name)
+    if server is not None and not member.is_same_copy(server.member):
+        return "restarted", (
+            f"incarnation {member.incarnation:016x} is now "
+            f"{server.member.incarnation:016x}"
+        )
+    if server is not None and views.roster.is_dead(member):
+        return server.evidence()
+    primary = views.view.primary
+    if member.is_same_copy(primary):
+        return "cut off", "unreachable from " + ", ".join(sorted(views.cut_off))
+    if member.name in views.unreachable and primary is not None:
+        return "unreachable", f"unreachable from {primary.name}"
+    return "surplus", f"at most {views.backups_max} backups are configured"
+
+
+def _why_there(old: View, member: Member, proposed: View) -> Iterator[Cause]:
+    name, before = member.name, _same_copy(old, member)
+    if proposed.founding:
+        yield Cause(name, "first", "the first to ping, and nothing was answered yet")
+    elif before is None:
+        yield Cause(name, "place free", "alive, in no view, and first in line")
+    elif member == proposed.primary and not member.is_same_copy(old.primary):
+        yield Cause(name, "promoted", "eligible, and the first such to ping")
+    elif member != before:
+        yield Cause(name, "moved", f"is now at {member.address}")
+
+
+def _same_copy(view: View, member: Member) -> Member | None:
+    return next((each for each in view.members() if each.is_same_copy(member)), None)

@@ -1,0 +1,40 @@
+"""
+What a view service must not forget.
+
+Pure: a value.  `Views.memory` makes it, `Views.recalled` takes it back, and
+whatever is in it is on disk before anybody is told of it (``docs/design.md``,
+section 4, rule 12).  Who is silent is not in it: after a restart everyone
+known has time to call.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from wire.messages import Change, Member, View
+
+
+class Known(Struct, frozen=True, gc=False):
+    """A server that has called, and the incarnations that it supersedes."""
+
+    member: Member
+    superseded: tuple[int, ...] = ()
+
+
+class Memory(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """All that outlives the process."""
+
+    cluster: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    view: View
+    acknowledged: bool
+    eligible: tuple[str, ...]
+    #: Servers in the order in which they began to wait.
+    servers: tuple[Known, ...]
+    history: tuple[Change, ...]
+    #: How it was found out that this memory is older than the cluster, or "".
+    lost: str = ""
+    #: Whether an operator said that callers of another cluster are to be
+    #: expected, and to be turned away.
+    new_cluster: bool = False

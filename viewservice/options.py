@@ -1,0 +1,90 @@
+"""
+What an operator types, checked before anything is begun.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+from twisted.python import usage
+
+from wire.daemon import check_endpoint
+
+DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
+DEFAULT_STATE: Final = "viewservice.state"
+
+
+#: Whole numbers, and the least and the most that each may be.
+_RANGES: Final = {
+    "ping-interval-ms": (5, 60_000),
+    "dead-pings": (3, 1000),
+    "backups": (0, 16),
+}
+
+
+class Options(usage.Options):
+    """What an operator types after ``twistd viewservice``."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "The view service decides which server is primary and which are backups. "
+        "There is one for each cluster; servers and clerks are given its address."
+    )
+    optParameters = [  # noqa: RUF012 - as Twisted reads it
+        ["listen", "l", DEFAULT_LISTEN, "where to listen, a server endpoint"],
+        ["ping-interval-ms", None, 100, "how often servers ping, and a tick"],
+        ["dead-pings", None, 5, "silent intervals that mean death"],
+        ["backups", "b", 1, "how many backups a primary should have"],
+        ["ack-gate", None, "narrow", ("narrow, or strict (for classrooms): not even a"
+          " dead backup leaves a view that is not acknowledged")],
+        ["state", "s", None, ("the file in which views are remembered"
+          f" [default: {DEFAULT_STATE}]")],
+    ]  # fmt: skip
+    optFlags = [  # noqa: RUF012 - as Twisted reads it
+        ["volatile", None, "remember nothing beyond this process"],
+        ["new-cluster", None, ("give up all that the cluster holds: set an old state"
+          " file aside, dated, and begin anew")],
+    ]  # fmt: skip
+
+    def parseArgs(self, *rest: str) -> None:
+        """There are only options."""
+        if rest:
+            raise usage.UsageError(f"not an option: {rest[0]!r}; see --help")
+
+    def postOptions(self) -> None:
+        """Check what was typed, before anything is begun."""
+        check_endpoint("--listen", self["listen"])
+        for option, (least, most) in _RANGES.items():
+            self[option] = _whole(option, str(self[option]), least, most)
+        if self["ack-gate"] not in {"narrow", "strict"}:
+            raise usage.UsageError(
+                f"--ack-gate: {self['ack-gate']!r} is neither narrow nor strict"
+            )
+        if self["volatile"] and self["state"] is not None:
+            raise usage.UsageError("--state and --volatile exclude each other")
+        if self["state"] == "":
+            raise usage.UsageError("--state: a file name is needed")
+
+
+@frozen
+class Settings:
+    """What a view service is told at its start."""
+
+    listen: str = DEFAULT_LISTEN
+    ping_interval_ms: int = 100
+    dead_pings: int = 5
+    backups_max: int = 1
+    strict: bool = False
+    #: Where it remembers; None: nowhere.
+    state: str | None = DEFAULT_STATE
+    new_cluster: bool = False
+
+
+def _whole(option: str, text: str, least: int, most: int) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+    if not least <= number <= most:
+        raise usage.UsageError(
+            f"--{option}: {text!r} is no whole number from {least} to {most}"
+        )
+    return number

@@ -1,0 +1,86 @@
+"""
+What a view service knows of one server.
+
+Pure: a value.  Nothing here decides who serves; it says whether a server is
+alive, and by what evidence it is not (``docs/design.md``, section 4, rules 4
+to 6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from wire.messages import Member
+
+#: How many incarnations that lost their name are remembered for each name.  One
+#: that is older than all of these would be taken for new, which is harmless
+#: (what it holds is looked at, never believed) but lets two processes fight
+#: over a name.
+SUPERSEDED_MAX: Final = 16
+
+#: The link of a server that has not called since the view service started:
+#: older than any that there can be.
+NO_LINK: Final = -1
+
+#: `Server.doubted` of a server that nobody has found unreachable.
+NEVER: Final = -1
+
+
+class Server(Struct, frozen=True, gc=False):
+    """One server, as its newest incarnation shows it.  Times are in ticks."""
+
+    member: Member
+    #: The newest connection that it has pinged on; only pings on it count.
+    link: int = NO_LINK
+    connected: bool = False
+    #: Ticks since its last ping.
+    silent: int = 0
+    #: Ticks that a lost connection counts for, on top of the silence.
+    hint: int = 0
+    #: It said that it is stopping.
+    leaving: bool = False
+    #: Ticks since a view was made without it because it could not be reached.
+    doubted: int = NEVER
+    #: Earlier incarnations of this name, oldest first; never taken again.
+    superseded: tuple[int, ...] = ()
+
+    def is_dead(self, dead_pings: int) -> bool:
+        """Silent for too long, or gone by its own word."""
+        return self.leaving or self.silent + self.hint >= dead_pings
+
+    def holds_its_name(self, dead_pings: int) -> bool:
+        """Whether another incarnation must be refused.  One that is known only
+        from before a restart of the view service has time to call, too."""
+        return (self.connected or self.link == NO_LINK) and not self.is_dead(dead_pings)
+
+    def evidence(self) -> tuple[str, str]:
+        """Code and words for why it counts as dead, if it does."""
+        ticks = f"silent for {self.silent} tick{'s' * (self.silent != 1)}"
+        if self.leaving:
+            return "leaving", "said that it is stopping"
+        if self.hint or not self.connected:
+            return "disconnected", f"not connected, {ticks}"
+        return "silent", ticks
+
+    def fingerprint(self, dead_pings: int) -> tuple[object, ...]:
+        """Equal for servers that no rule tells apart."""
+        dead = self.is_dead(dead_pings)
+        return (
+            self.member,
+            self.link,
+            self.connected,
+            dead,
+            0 if dead else self.silent,
+            0 if dead else self.hint,
+            self.leaving,
+            self.doubted,
+            self.superseded,
+        )
+
+
+def superseding(old: Server, member: Member) -> Server:
+    """*member* takes the name over from another incarnation."""
+    gone = (*old.superseded, old.member.incarnation)
+    return Server(member, superseded=gone[-SUPERSEDED_MAX:])

@@ -1,0 +1,325 @@
+"""
+The view service's process: sockets, ticks and the state file.
+
+Twisted, and thin.  Every ping goes to `Views.ping`, every interval to
+`Views.tick`; what follows from it is first remembered, then told: to whoever
+asked, to every server, to whoever watches (``docs/design.md``, section 4).  No
+rule about views is here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random, SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from viewservice import status
+from viewservice.options import DEFAULT_STATE, Options, Settings
+from viewservice.roster import Roster
+from viewservice.statefile import StateError, StateFile, Volatile
+from viewservice.ticker import Ticker
+from viewservice.views import Views
+from wire.addresses import parse_address
+from wire.codec import ProtocolError
+from wire.daemon import fail, steady
+from wire.invariants import guard
+from wire.links import Link, Listener
+from wire.logs import Logged, get_logger, lines_for
+from wire.messages import (
+    SERVER,
+    VERSION,
+    VIEW_SERVICE,
+    Goodbye,
+    Hello,
+    Message,
+    Ping,
+    Report,
+    Status,
+    StatusIs,
+    View,
+    Watch,
+)
+
+_log = get_logger("viewservice.service")
+
+
+class ViewService(Logged, Service):
+    """A running view service; the owner of all links to it."""
+
+    #: All rules, and all that is known; from `startService` on.
+    views: Views
+
+    def __init__(self, settings: Settings, reactor: Any, random: Random) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._random = random
+        state = settings.state
+        self._file = Volatile() if state is None else StateFile(state)
+        self._listener = Listener(self, VIEW_SERVICE, reactor)
+        self._ticker = Ticker(
+            settings.ping_interval_ms / 1000, self._tick, self._paused, reactor
+        )
+        #: The endpoint that it got, once it has one.
+        self.endpoint = ""
+        #: Every server's connection by `Link.id`, and whoever watches.
+        self._servers: dict[int, Link] = {}
+        self._watchers: dict[Link, None] = {}
+        #: What each server last told of itself.
+        self._reports: dict[str, Report] = {}
+        #: What was told to servers and to the log.
+        self._view = View()
+        self._acknowledged = False
+        self._lost = ""
+        self._alive: set[str] = set()
+        #: Links whose next ping makes a view, and who have been asked for it.
+        self._asked: set[int] = set()
+        #: What was decided could not be remembered, so it must not be told.
+        self._failed = False
+
+    # -- starting and stopping ------------------------------------------------------
+
+    def startService(self) -> None:
+        """Remember, then listen."""
+        super().startService()  # type: ignore[no-untyped-call]
+        try:
+            self._file.open()
+            self.views = self._recall()
+            self._file.save(self.views.memory())
+        except StateError as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(f"cannot write {self._settings.state}: {error.strerror}")
+        else:
+            self._view = self.views.view
+            self._acknowledged = self.views.acknowledged
+            listening = self._listener.listen(self._settings.listen)
+            listening.addCallbacks(self._listening, self._not_listening)
+
+    def _recall(self) -> Views:
+        settings = self._settings
+        roster = Roster(settings.dead_pings)
+        limits: dict[str, Any] = {
+            "backups_max": settings.backups_max,
+            "strict": settings.strict,
+        }
+        if settings.new_cluster:
+            aside = self._file.set_aside(datetime.now(UTC))
+            _log.warning("state.set_aside", path=aside and str(aside))
+        else:
+            memory = self._file.load()
+            if memory is not None:
+                return Views.recalled(memory, roster, **limits)
+        cluster = self._random.randbytes(16)
+        return Views(cluster, roster, new_cluster=settings.new_cluster, **limits)
+
+    def _listening(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        view = self.views.view
+        _log.info(
+            "listening",
+            endpoint=endpoint,
+            cluster=self.views.cluster.hex(),
+            number=view.number,
+            primary=view.primary and view.primary.name,
+            state=str(getattr(self._file, "path", "")) or None,
+        )
+        self._ticker.start()
+
+    def _not_listening(self, failure: Failure) -> None:
+        listen = self._settings.listen
+        self._fail(f"cannot listen on {listen}: {failure.getErrorMessage()}")
+
+    def _fail(self, text: str) -> None:
+        self._failed = True
+        self._ticker.stop()
+        fail(self._reactor, text)
+
+    def stopService(self) -> Deferred[None]:
+        """Say Goodbye to all, and let go of the state file."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._ticker.stop()
+        closed = self._listener.close("the view service is stopping")
+        return closed.addCallback(lambda _: self._file.close())
+
+    # -- an owner of links ----------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """What to say first.  The cluster is named only once there is something
+        that belongs to it: before, this may be one that has lost its memory,
+        and nobody should keep its name."""
+        views = self.views
+        return Hello(
+            VERSION,
+            VIEW_SERVICE,
+            views.cluster if views.view.number else b"",
+            views.view.number,
+            ping_interval_ms=self._settings.ping_interval_ms,
+            dead_pings=self._settings.dead_pings,
+        )
+
+    def link_opened(self, link: Link) -> Goodbye | None:
+        """Somebody calls."""
+        refusal = self.views.greeted(link.hello)
+        if not self._remember():
+            return Goodbye("stopping", "the view service cannot write its state")
+        if refusal is None and link.hello.role == SERVER:
+            if link.hello.member is None:
+                raise ProtocolError("protocol", "a server must say who it is")
+            self._servers[link.id] = link
+        return refusal
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message has come; what may come is in `wire.messages.SAYS`."""
+        if self._failed:
+            return
+        if isinstance(message, Ping):
+            self._on_ping(link, message)
+        elif isinstance(message, Watch):
+            self._watchers[link] = None
+            link.send(self.views.view_is())
+        elif isinstance(message, Status):
+            interval_ms = self._settings.ping_interval_ms
+            document = status.document(self.views, self._reports, interval_ms)
+            link.send(StatusIs(document))
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """A caller is gone."""
+        self._watchers.pop(link, None)
+        if self._servers.pop(link.id, None) is not None:
+            _log.debug("server.disconnected", peer=link.peer, reason=reason)
+            self.views.disconnected(link.id)
+            self._follow()
+
+    def _on_ping(self, link: Link, ping: Ping) -> None:
+        _check(link, ping)
+        answer = self.views.ping(link.id, ping)
+        if isinstance(answer, Goodbye):
+            if self._remember():
+                link.goodbye(answer.reason, answer.text)
+            return
+        self._reports[ping.member.name] = ping.report
+        self._follow(link, ping.serial)
+
+    # -- time -------------------------------------------------------------------------
+
+    @guard
+    def _tick(self) -> None:
+        self.views.tick()
+        self._follow()
+
+    def _paused(self, late_s: float) -> None:
+        _log.warning("tick.delayed", late_ms=round(late_s * 1000))
+        self.views.paused()
+
+    # -- what follows from any news -------------------------------------------------
+
+    def _follow(self, asker: Link | None = None, serial: int = 0) -> None:
+        """Remember what has changed; then tell whoever asked, and all servers,
+        and all who watch; or ask those for a ping whose ping is now needed."""
+        moved = self.views.view.number != self._view.number
+        if moved:
+            self.views.stamp(datetime.now(UTC).isoformat(timespec="milliseconds"))
+        if not self._remember():
+            return
+        self._tell_log()
+        if asker is not None:
+            asker.send(self.views.view_is(serial))
+        due = {server.link for server in self.views.due()}
+        if moved:
+            push = self.views.view_is()
+            for link in (*self._servers.values(), *self._watchers):
+                if link is not asker:
+                    link.send(push)
+        else:
+            for number in due - self._asked:
+                if number in self._servers:
+                    self._servers[number].send(self.views.view_is())
+        self._asked = due
+
+    def _remember(self) -> bool:
+        """Have on disk what has changed; False if that is not possible, and then
+        nothing may be told any more."""
+        if self._failed:
+            return False
+        try:
+            self._file.save(self.views.memory())
+        except OSError as error:
+            self._fail(f"cannot write {self._settings.state}: {error.strerror}")
+            return False
+        if self.views.lost and not self._lost:
+            _log.critical("memory.lost", text=self.views.lost)
+        self._lost = self.views.lost
+        return True
+
+    def _tell_log(self) -> None:
+        views = self.views
+        alive = {
+            name
+            for name, server in views.servers.items()
+            if not views.roster.is_dead(server.member)
+        }
+        for name in sorted(alive - self._alive):
+            member = views.servers[name].member
+            incarnation = f"{member.incarnation:016x}"
+            address = member.address
+            _log.info("server.found", name=name, incarnation=incarnation, at=address)
+        for name in sorted(self._alive - alive):
+            server = views.servers.get(name)
+            code, evidence = server.evidence() if server else ("forgotten", "")
+            _log.warning("server.died", name=name, code=code, evidence=evidence)
+        self._alive = alive
+        self._reports = {n: r for n, r in self._reports.items() if n in views.servers}
+        if views.view is not self._view:
+            self._view, self._acknowledged = views.view, False
+            change = views.history[-1]
+            _log.info(
+                "view.made",
+                number=change.number,
+                primary=change.primary,
+                backups=list(change.backups),
+                causes=[f"{c.server}: {c.code} ({c.evidence})" for c in change.causes],
+            )
+        if views.acknowledged and not self._acknowledged:
+            self._acknowledged = True
+            _log.info("view.acknowledged", number=views.view.number)
+
+
+def _check(link: Link, ping: Ping) -> None:
+    """A connection speaks for one server, at an address that can be dialled."""
+    member = link.hello.member
+    if not ping.member.is_same_copy(member):
+        raise ProtocolError(
+            "protocol", f"a ping of {ping.member.name} from another server"
+        )
+    if member is None or ping.member.address != member.address:
+        try:
+            parse_address(ping.member.address)
+        except ValueError as error:
+            raise ProtocolError("protocol", str(error)) from error
+
+
+def makeService(options: Options) -> ViewService:
+    """What ``twistd viewservice`` runs."""
+    from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
+
+    steady(reactor)
+    state = None if options["volatile"] else options["state"] or DEFAULT_STATE
+    settings = Settings(
+        listen=options["listen"],
+        ping_interval_ms=options["ping-interval-ms"],
+        dead_pings=options["dead-pings"],
+        backups_max=options["backups"],
+        strict=options["ack-gate"] == "strict",
+        state=state,
+        new_cluster=bool(options["new-cluster"]),
+    )
+    service = ViewService(settings, reactor, SystemRandom())
+    service.lines = lines_for(options)
+    return service
+
+
+__all__ = ["Options", "Settings", "ViewService", "makeService"]

@@ -1,0 +1,176 @@
+"""
+The file in which a view service remembers.
+
+What is saved is on disk when `save` returns: written beside, fsynced, renamed
+over the old one, and the directory fsynced, so that a crash at any moment
+leaves the old or the new, whole.  What cannot be read back exactly is never
+taken for nothing: a view service that began afresh over a damaged file could
+make a second view of a number that exists (``docs/design.md``, section 4,
+rule 12).  A second process on the same file is refused by a lock, on a file of
+its own, since a lock on one that is renamed over locks nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from viewservice.memory import Memory
+
+VERSION: Final = 1
+
+_HEADER: Final = re.compile(rb"understudy view service (\d{1,9}) ([0-9a-f]{8})\n")
+
+_WAY_OUT: Final = (
+    "restore it from a copy; or give up all that the cluster holds and start with "
+    "--new-cluster, which sets the file aside and begins anew"
+)
+
+
+class StateError(Exception):
+    """The state cannot be used; one line says why, and what to do."""
+
+
+class StateFile:
+    """One state file, and the lock on it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._lock: int | None = None
+        self._saved: Memory | None = None
+
+    def open(self) -> None:
+        """Lock it.  Raises StateError if another process has, or if it cannot
+        be there at all."""
+        if self.path.is_dir():
+            raise StateError(f"{self.path} is a directory; --state wants a file")
+        name = f"{self.path}.lock"
+        try:
+            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StateError(f"cannot open {name}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise StateError(
+                f"{self.path} is in use by another view service (process {holder}); "
+                "stop that one, or give this one another --state"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+
+    def load(self) -> Memory | None:
+        """What was saved; None if there never was such a file.  Raises
+        StateError if it is there and cannot be read back exactly."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read {self.path}: {error.strerror}") from error
+        try:
+            self._saved = decode(data)
+        except ValueError as error:
+            raise StateError(
+                f"the state file {self.path} is damaged: {error}; {_WAY_OUT}"
+            ) from error
+        return self._saved
+
+    def save(self, memory: Memory) -> bool:
+        """Have *memory* on disk -> whether that took writing.  Raises OSError."""
+        if memory == self._saved:
+            return False
+        beside = self.path.with_name(self.path.name + ".new")
+        with beside.open("wb") as file:
+            file.write(encode(memory))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+        self._sync_directory()
+        self._saved = memory
+        return True
+
+    def set_aside(self, now: datetime) -> Path | None:
+        """Rename the file after the time, so that it is no more in the way ->
+        its new path, or None if there was none.  Nothing is deleted."""
+        if not self.path.exists():
+            return None
+        stem = f"{self.path.name}.{now:%Y-%m-%dT%H-%M-%SZ}"
+        aside, count = self.path.with_name(stem), 1
+        while aside.exists():
+            count += 1
+            aside = self.path.with_name(f"{stem}.{count}")
+        try:
+            self.path.rename(aside)
+            self._sync_directory()
+        except OSError as error:
+            raise StateError(f"cannot rename {self.path}: {error.strerror}") from error
+        return aside
+
+    def close(self) -> None:
+        """Let go of the lock.  Its file stays: to remove one that somebody else
+        may just have opened would let two in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _sync_directory(self) -> None:
+        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+class Volatile:
+    """No file: what is known is gone with the process."""
+
+    def open(self) -> None:
+        """Nothing to lock."""
+
+    def load(self) -> Memory | None:
+        """Nothing."""
+
+    def save(self, memory: Memory) -> bool:  # noqa: ARG002 - as `StateFile` has it
+        """Forget it."""
+        return False
+
+    def set_aside(self, now: datetime) -> Path | None:
+        """Nothing to set aside."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def encode(memory: Memory) -> bytes:
+    """A line with version and checksum, and JSON for people in need."""
+    body = msgspec.json.format(msgspec.json.encode(memory)) + b"\n"
+    return b"understudy view service %d %08x\n" % (VERSION, zlib.crc32(body)) + body
+
+
+def decode(data: bytes) -> Memory:
+    """The memory in *data*.  Raises ValueError, with what is wrong."""
+    header = _HEADER.match(data)
+    if header is None:
+        raise ValueError(
+            "it is empty" if not data else "it does not begin like a state file"
+        )
+    version, body = int(header[1]), data[header.end() :]
+    if version != VERSION:
+        raise ValueError(f"its version is {version}, and {VERSION} is read here")
+    if zlib.crc32(body) != int(header[2], 16):
+        raise ValueError("its checksum is wrong")
+    try:
+        return msgspec.json.decode(body, type=Memory)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
