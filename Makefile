@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint types unit grade chaos demo clean
+.PHONY: help setup test lint types unit grade chaos demo bench-row bench-clerk clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -38,5 +38,11 @@ chaos: setup  ## real processes, killed and paused; ROUNDS=100
 demo: setup  ## a failover, live
 	$(BIN)/understudy demo
 
+bench-row: setup  ## the same writes to Understudy and to Redis with WAIT; OPTIONS='--connections 1'
+	$(BIN)/python -m bench.row $(OPTIONS)
+
+bench-clerk: setup  ## what one Python program gets out of a clerk
+	$(BIN)/python -m bench.python_clerk $(OPTIONS)
+
 clean:  ## what the targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache build dist bench/loadgen

@@ -9,7 +9,6 @@ than `WINDOW_MAX` (``docs/design.md``, section 6).
 from __future__ import annotations
 
 from collections.abc import Hashable
-
 from typing import Final
 
 from attrs import define, field

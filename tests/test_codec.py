@@ -354,6 +354,8 @@ def test_what_does_not_fit_is_not_encoded():
 def test_a_decoder_for_nobody():
     with pytest.raises(ValueError, match="a clerk has nothing to say to a backup"):
         Decoder(CLERK, BACKUP)
+    with pytest.raises(ValueError, match="a clerk is called by nobody"):
+        Decoder(None, CLERK)
 
 
 def test_of_two_servers_the_dialler_is_primary():

@@ -87,22 +87,19 @@ async def _incr(clerk: Clerk, options: Namespace) -> None:
 
 async def _scan(clerk: Clerk, options: Namespace) -> None:
     pairs: list[tuple[bytes, bytes]] = []
-    prefix, start = options.prefix, options.start
-    end = options.end
+    start, end = options.start, options.end
+    if options.prefix is not None:
+        start, end = options.prefix, _after(options.prefix)
     while len(pairs) < options.limit:
         # An answer holds what fits into a frame; what follows is asked again, and
         # so may show a later moment than what came before.
-        more = await clerk.scan(
-            prefix, start=start, end=end, limit=options.limit - len(pairs)
-        )
+        more = await clerk.scan(start=start, end=end, limit=options.limit - len(pairs))
         pairs += more
         if not more or sum(len(k) + len(v) for k, v in more) < VALUE_BYTES_MAX // 2:
             break
-        if prefix is not None:
-            prefix, end = None, _after(prefix)
         start = more[-1][0] + b"\x00"
     if options.json:
-        say_json([as_json("key", key) | as_json("value", value) for key, value in pairs])
+        say_json([as_json("key", k) | as_json("value", v) for k, v in pairs])
         return
     for key, value in pairs:
         say(f"{escaped(key)}\t{escaped(value)}")

@@ -12,16 +12,19 @@ import sys
 from collections.abc import Iterable
 
 from twisted.logger import (
+    ILogObserver,
     LogEvent,
     LogLevel,
     eventAsText,
     globalLogBeginner,
 )
+from zope.interface import implementer
 
 #: Keys of the events of `wire.logs`.
 _NAME, _VALUES = "understudy_event", "understudy_values"
 
 
+@implementer(ILogObserver)
 class Notes:
     """The last trouble with each address."""
 

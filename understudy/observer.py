@@ -59,8 +59,8 @@ class Observer:
         self._take: Callable[[Message], None] | None = None
         #: Told of each connection that ends, with the reason.
         self.on_lost: Callable[[str], None] | None = None
-        #: The Hello of the other end; None while there is no connection.
-        self.hello: Hello | None = None
+        #: Whether the other end is there.
+        self.is_open = False
         self._dialler = Dialler(
             self, OBSERVER, listener_role, addresses, reactor, SystemRandom()
         )
@@ -70,12 +70,19 @@ class Observer:
         """Give *take* the view now, after each reconnection, and each new one."""
         self._ask(Watch(), take)
 
-    async def ask(self, question: Message, answer: type[M], seconds: float) -> M:
-        """Ask -> the answer.  Raises `Ended`, not available, after *seconds*."""
+    async def ask(
+        self,
+        question: Message,
+        answer: type[M],
+        seconds: float,
+        fits: Callable[[M], bool] = lambda _: True,
+    ) -> M:
+        """Ask -> the answer, the first that *fits* if an older question may be
+        answered too.  Raises `Ended`, not available, after *seconds*."""
         waiting: Deferred[M] = Deferred()
 
         def take(message: Message) -> None:
-            if isinstance(message, answer) and not waiting.called:
+            if isinstance(message, answer) and fits(message) and not waiting.called:
                 self._question = self._take = None
                 waiting.callback(message)
 
@@ -91,7 +98,7 @@ class Observer:
     def why_silent(self, seconds: float) -> str:
         """Why nothing was heard for so long, and what to do."""
         where = " or ".join(self._addresses)
-        if self.hello is not None:
+        if self.is_open:
             return f"{self._what} at {where} has not answered for {seconds:g} s"
         reasons = NOTES.about(self._addresses) or "no connection was made"
         return f"{self._what} at {where} cannot be reached: {reasons}"
@@ -119,7 +126,7 @@ class Observer:
             text = f"looking for {self._expected.name}, found {found}"
             NOTES.take(self._addresses[0], text)
             return Goodbye("member", text)
-        self.hello = link.hello
+        self.is_open = True
         if self._question is not None:
             link.send(self._question)
         return None
@@ -131,6 +138,6 @@ class Observer:
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection is gone; it is made again."""
-        self.hello = None
+        self.is_open = False
         if self.on_lost is not None:
             self.on_lost(reason)

@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from wire.addresses import parse_address
@@ -38,6 +38,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         usage = self.format_usage().strip()
         self.exit(2, f"{self.prog}: {message}\n{usage}\nTry: {self.prog} --help\n")
+
+
+#: Adds a noun, with what it does in a few words.
+_Noun = Callable[[str, str], argparse.ArgumentParser]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+def _shared() -> _Parser:
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument(
         "--views",
         action="append",
@@ -99,7 +103,7 @@ def _shared() -> argparse.ArgumentParser:
     return shared
 
 
-def _add_key_commands(noun) -> None:  # type: ignore[no-untyped-def]
+def _add_key_commands(noun: _Noun) -> None:
     get = noun("get", "print the value of a key")
     get.add_argument("key", metavar="K", type=os.fsencode)
     get.add_argument("--raw", action="store_true", help="the value alone, no newline")
@@ -136,7 +140,7 @@ def _add_key_commands(noun) -> None:  # type: ignore[no-untyped-def]
     scan.add_argument("--limit", type=_positive, default=100, metavar="N")
 
 
-def _add_cluster_commands(noun) -> None:  # type: ignore[no-untyped-def]
+def _add_cluster_commands(noun: _Noun) -> None:
     status = noun("status", "who serves, who could, and what is waited for")
     status.add_argument(
         "--wait",
@@ -210,7 +214,7 @@ def _base_port(text: str) -> int:
     return _between(0, 65_500, "port", text)
 
 
-# -- what several arguments mean together ------------------------------------------------
+# -- what several arguments mean together ----------------------------------------------
 
 
 def _views_from_environment(parser: argparse.ArgumentParser) -> list[str]:
@@ -223,9 +227,7 @@ def _views_from_environment(parser: argparse.ArgumentParser) -> list[str]:
         parser.error(f"environment variable {VIEWS_VARIABLE}: {error}")
 
 
-def _settle_cas(
-    parser: argparse.ArgumentParser, options: argparse.Namespace
-) -> None:
+def _settle_cas(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """`options.old` (None: must be absent) and `options.new`."""
     values = options.values
     if options.absent:
@@ -243,9 +245,7 @@ def _settle_cas(
     options.old, options.new = values
 
 
-def _settle_scan(
-    parser: argparse.ArgumentParser, options: argparse.Namespace
-) -> None:
+def _settle_scan(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     ranged = options.start is not None or options.end is not None
     if options.prefix is not None and ranged:
         parser.error("scan: --prefix excludes --start and --end")

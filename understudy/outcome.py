@@ -24,7 +24,7 @@ CODES: Final = {
 }
 
 
-class Ended(Exception):
+class Ended(Exception):  # noqa: N818 -- an end, and not always an error
     """The command ends here, and not with success.
 
     *exit_code* is one of the above; *text* says what is wrong, with the value,

@@ -48,16 +48,16 @@ class Run:
         try:
             self._reactor.callWhenRunning(self._begin, story)
             # Its own handlers would stop the reactor under the story.
-            self._reactor.run(installSignalHandlers=False)  # type: ignore[call-arg]
+            self._reactor.run(installSignalHandlers=False)
         finally:
             for number, handler in before:
                 signal.signal(number, handler)
         result = self._ended[0] if self._ended else Failure(Interrupted())
-        if not isinstance(result, Failure):
-            return result  # type: ignore[no-any-return]
-        if result.check(CancelledError) and self.is_interrupted:
-            raise Interrupted
-        raise result.value
+        if isinstance(result, Failure):
+            if result.check(CancelledError) and self.is_interrupted:
+                raise Interrupted
+            result.raiseException()
+        return result  # type: ignore[no-any-return]
 
     def _begin(self, story: Story[Any]) -> None:
         self._story = Deferred.fromCoroutine(story(self._reactor))

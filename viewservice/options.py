@@ -47,7 +47,7 @@ class Options(usage.Options):
           " file aside, dated, and begin anew")],
     ]  # fmt: skip
 
-    def parseArgs(self, *rest: str) -> None:
+    def parseArgs(self, *rest: str) -> None:  # noqa: N802 - as Twisted calls it
         """There are only options."""
         if rest:
             raise usage.UsageError(f"not an option: {rest[0]!r}; see --help")

@@ -149,7 +149,9 @@ class Roster:
 
     def copy(self) -> Roster:
         """An independent copy."""
-        twin = Roster(self.dead_pings, self.grace)
+        twin = object.__new__(Roster)
+        twin.dead_pings = self.dead_pings
+        twin.grace = self.grace
         twin.servers = self.servers.copy()
         return twin
 

@@ -262,14 +262,20 @@ class Views:
         # A place that was free before an acknowledgement stays so until then.
         places = self.backups_max if self.acknowledged else len(view.backups)
         kept = kept[:places]
-        names = {leader.name, *(backup.name for backup in kept)}
-        idle = [m for m in self.roster.idle(view.members()) if m.name not in names]
         return View(
             number,
             leader,
-            (*kept, *idle[: places - len(kept)]),
+            (*kept, *self._recruits(places - len(kept), [leader, *kept])),
             tuple(backup.name for backup in kept if backup.name in self.eligible),
         )
+
+    def _recruits(self, count: int, taken: list[Member]) -> list[Member]:
+        """Up to *count* idle servers, none of them under a name that is taken."""
+        if not count:
+            return []
+        names = {member.name for member in taken}
+        idle = self.roster.idle(self.view.members())
+        return [member for member in idle if member.name not in names][:count]
 
     def _may_move(self, proposed: View) -> bool:
         """The gate (rule 8)."""

@@ -33,6 +33,7 @@ from wire.messages import (
     SAYS,
     SERVER,
     VERSION,
+    VIEW_SERVICE,
     Goodbye,
     Hello,
     Message,
@@ -64,8 +65,10 @@ _LENGTH: Final = Layout(">I")
 _pack_length: Final = _LENGTH.pack
 _unpack_length: Final = _LENGTH.unpack_from
 _encode: Final = PayloadEncoder().encode
-#: Who dials.  A view service does not, and so nobody can come and speak as one.
-_CALLERS: Final = {SERVER, CLERK, OBSERVER}
+#: Who dials, and who is dialled.  A view service calls nobody, and so nobody can
+#: come and speak as one.
+_CALLERS: Final = frozenset({SERVER, CLERK, OBSERVER})
+_CALLED: Final = frozenset({SERVER, VIEW_SERVICE})
 #: Who has no place for us may say so without introducing himself.
 _OPENING: Final = PayloadDecoder(_Opening | Goodbye)
 _HELLO: Final = PayloadDecoder(Hello)
@@ -116,7 +119,10 @@ class Decoder:
     __slots__ = ("_decode", "_listener", "_rest", "_speaker")
 
     def __init__(self, speaker: str | None, listener: str) -> None:
-        if speaker is not None and (speaker, listener) not in SAYS:
+        if speaker is None:
+            if listener not in _CALLED:
+                raise ValueError(f"a {listener} is called by nobody")
+        elif (speaker, listener) not in SAYS:
             raise ValueError(f"a {speaker} has nothing to say to a {listener}")
         self._speaker = speaker
         self._listener = listener
@@ -188,10 +194,6 @@ class Decoder:
         if role != expected:
             raise ProtocolError(
                 "role", f"the other end is a {role!r}; a {expected} is expected there"
-            )
-        if pair not in SAYS:
-            raise ProtocolError(
-                "role", f"a {role!r} has no business with a {self._listener}"
             )
         self._speaker = pair[0]
         return pair

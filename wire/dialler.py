@@ -22,7 +22,6 @@ from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
 )
-from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -252,4 +251,4 @@ def _endpoint(reactor: IReactorTime, host: str, port: int) -> IStreamClientEndpo
 
 
 def _timed_out(_: object, timeout_s: float) -> NoReturn:
-    raise ConnectTimeoutError(string=f"no connection within {timeout_s:g} s")
+    raise TimeoutError(f"no connection within {timeout_s:g} s")

@@ -107,7 +107,6 @@ class Link(Protocol):
         dialled: bool,
         hello_s: float,
         refusal: Goodbye | None = None,
-        unsent_bytes_max: int = UNSENT_BYTES_MAX,
     ) -> None:
         self.id: int = next(_ids)
         self.dialled = dialled
@@ -117,7 +116,6 @@ class Link(Protocol):
         self._reactor = reactor
         self._hello_s = hello_s
         self._refusal = refusal
-        self._unsent_bytes_max = unsent_bytes_max
         #: The transport, while it is a plain socket and messages may be sent.
         self._socket: Connection | None = None
         self._queued: list[bytes] = []
@@ -185,7 +183,7 @@ class Link(Protocol):
                 return
             data = data[sent:]
         plain.write(data)
-        if self.unsent_bytes > self._unsent_bytes_max:
+        if self.unsent_bytes > UNSENT_BYTES_MAX:
             self._abort(f"does not read: {self.unsent_bytes} bytes are unsent")
 
     @property

@@ -152,13 +152,18 @@ def _words() -> Any:
 # -- twistd -----------------------------------------------------------------------
 
 
-def lines_for(options: Options | None = None, *, is_verbose: bool = False) -> Lines:
-    """Lines to stdout, or to the file that ``twistd`` was told to use.
+def lines_for(
+    options: Options | None = None, *, is_verbose: bool = False
+) -> Lines | None:
+    """Lines to stdout, or to the file that ``twistd`` was told to use; None if it
+    was told to use syslog, which takes words as they are.
 
     *options* are those of the plugin: their parent is ``twistd`` itself, which
     writes to ``twistd.log`` when it leaves the terminal.
     """
     parent = getattr(options, "parent", None) or {"nodaemon": True}
+    if parent.get("syslog"):
+        return None
     name = parent.get("logfile") or ("-" if parent.get("nodaemon") else "twistd.log")
     if name == "-":
         # Kept now: Twisted replaces the name by one that leads back to the log.

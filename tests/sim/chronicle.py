@@ -1,0 +1,275 @@
+"""
+What really happened, written down by somebody who sees every process at once.
+
+The chronicle holds the one true history, and raises a `Violation` the moment
+that a process contradicts it: another entry or another answer at an index,
+another state at the same index, somebody eligible who lacks what is committed,
+somebody who commits after his successor did, a read that misses what was
+committed before it was asked.  What can only be judged in the end (the order of
+operations, the truth that clerks were told) is the business of the checkers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbserver.sessions import Answer, Sessions
+from tests.sim.network import End
+from viewservice.views import Views
+from wire.messages import (
+    NO_VIEW,
+    Batch,
+    BatchAnswer,
+    Entry,
+    Member,
+    Message,
+    Ping,
+    Query,
+    QueryAnswer,
+    View,
+)
+
+if TYPE_CHECKING:
+    from tests.sim.server import ServerProcess
+    from tests.sim.world import World
+
+#: Every so many entries the whole state is compared, too.
+DIGEST_EVERY = 4
+
+
+class Violation(Exception):
+    """A promise was broken: *rule* says which, *text* by what."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+        self.text = text
+
+
+class Chronicle:
+    """Everything that was committed, and who might carry it on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.entries: list[Entry] = []
+        self._answers: list[Answer | None] = []
+        self._chains: list[int] = []
+        self._digests: dict[int, bytes] = {}
+        #: (session, birth, sequence) -> the answer's bytes, once given.
+        self._told: dict[tuple[bytes, int, int], bytes] = {}
+        #: (session, birth, sequence) -> the clerk, and its calls.
+        self.batches: dict[tuple[bytes, int, int], tuple[str, tuple[int, ...]]] = {}
+        #: The newest view in which something was committed.
+        self._committed_view = 0
+        self.view: View = NO_VIEW
+        self.eligible: frozenset[str] = frozenset()
+        #: (link, query) -> what was committed when it was asked.
+        self._asked: dict[tuple[int, int], int] = {}
+        #: How many views were made, entries committed, snapshots installed, ...
+        self.counts: dict[str, int] = {}
+
+    @property
+    def commit(self) -> int:
+        """How far anybody has ever committed."""
+        return len(self.entries)
+
+    def count(self, what: str) -> None:
+        """One more of those."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # -- one history -----------------------------------------------------------------
+
+    def applied(
+        self,
+        server: ServerProcess,
+        state: Sessions,
+        entry: Entry,
+        answer: Answer | None,
+    ) -> None:
+        """*server* has applied *entry*."""
+        index = entry.index
+        if index > self.commit:
+            self._committed(server, entry, answer, state.chain)
+        at = index - 1
+        self._require(
+            entry == self.entries[at],
+            "one history",
+            f"{server.name} applies {entry}, and {index} is {self.entries[at]}",
+        )
+        self._require(
+            answer == self._answers[at] and state.chain == self._chains[at],
+            "same answers",
+            f"{server.name} answers {answer} at {index}, not {self._answers[at]}",
+        )
+        if index % DIGEST_EVERY == 0:
+            self._compare(server, state)
+
+    def _committed(
+        self, server: ServerProcess, entry: Entry, answer: Answer | None, chain: int
+    ) -> None:
+        """Somebody is the first to apply an entry, which commits it."""
+        replica = server.replica
+        number = replica.view.number
+        self._require(
+            server.is_leading(),
+            "output rule",
+            f"{server.name} applies {entry.index} first, and is no primary",
+        )
+        self._require(
+            number >= self._committed_view,
+            "one voice",
+            f"{server.name} commits {entry.index} in view {number}, after others did"
+            f" in view {self._committed_view}",
+        )
+        self._require(
+            entry.index == self.commit + 1, "one history", f"{entry.index} skips some"
+        )
+        self._committed_view = number
+        self.entries.append(entry)
+        self._answers.append(answer)
+        self._chains.append(chain)
+        self.count("entries")
+        for member in self.heirs():
+            self._holds(member)
+
+    def installed(self, server: ServerProcess, state: Sessions) -> None:
+        """*server* has installed a snapshot."""
+        self.count("snapshots")
+        self._require(
+            state.index <= self.commit and state.chain == self._chains[state.index - 1],
+            "one history",
+            f"{server.name} installs another history at {state.index}",
+        )
+        self._compare(server, state)
+
+    def _compare(self, server: ServerProcess, state: Sessions) -> None:
+        digest = state.digest()
+        known = self._digests.setdefault(state.index, digest)
+        self._require(
+            known == digest,
+            "same bytes",
+            f"{server.name} has another state at {state.index}",
+        )
+
+    # -- who may lead ------------------------------------------------------------------
+
+    def heirs(self) -> list[ServerProcess]:
+        """The processes that are eligible now."""
+        found = []
+        for member in self.view.members():
+            process = self._world.process_of(member)
+            if member.name in self.eligible and process is not None:
+                found.append(process)
+        return found
+
+    def _holds(self, server: ServerProcess) -> None:
+        """Whoever may become primary holds everything that was committed."""
+        last, history = self.commit, server.history
+        if last and history.commit < last:
+            self._require(
+                history.log.view_at(last) == self.entries[-1].view,
+                "no empty promotion",
+                f"{server.name} is eligible in view {self.view.number} and lacks entry"
+                f" {last}: its log is {history.log.base_index}..{history.log.end}",
+            )
+
+    def pinged(self, ping: Ping) -> None:
+        """The view service is about to look at a ping: a primary's word for its
+        backups makes them eligible, also for the view that this ping makes."""
+        view = self.view
+        if ping.number == view.number and ping.member.is_same_copy(view.primary):
+            backups = {member.name for member in view.backups}
+            self.eligible |= backups.intersection(ping.synced)
+            for server in self.heirs():
+                self._holds(server)
+
+    def views(self, views: Views) -> None:
+        """The view service has decided something, and is about to tell it."""
+        view = views.view
+        if view.number != self.view.number:
+            self._moved(views)
+        elif self.view.number:
+            self._require(view == self.view, "one voice", f"two views {view.number}")
+        self._require(
+            views.eligible <= self.eligible,
+            "views are well formed",
+            f"eligible {set(views.eligible)}, and not just {set(self.eligible)}",
+        )
+        self.view, self.eligible = view, views.eligible
+
+    def _moved(self, views: Views) -> None:
+        old, new = self.view, views.view
+        self.count("views")
+        names = [member.name for member in new.members()]
+        problem = ""
+        if new.number != old.number + 1:
+            problem = f"view {new.number} follows view {old.number}"
+        elif new.primary is None or len(set(names)) != len(names):
+            problem = f"view {new.number} has members {names}"
+        elif new.members() == old.members():
+            problem = f"view {new.number} is view {old.number}"
+        elif new.founding and (self._told or self.commit):
+            problem = f"view {new.number} is founding, and something was committed"
+        elif not new.founding and not self._was_eligible(new.primary):
+            problem = f"{new.primary.name} leads view {new.number}, not being eligible"
+        elif not all(self._was_eligible(new.backup(name)) for name in new.holders):
+            problem = f"view {new.number} has holders {new.holders}"
+        self._require(not problem, "views are well formed", problem)
+        # Those who leave are eligible no more, whoever comes under their names.
+        self.eligible = frozenset(
+            member.name
+            for member in new.members()
+            if self._was_eligible(member) or new.founding
+        )
+
+    def _was_eligible(self, member: Member | None) -> bool:
+        return (
+            member is not None
+            and member.name in self.eligible
+            and any(member.is_same_copy(each) for each in self.view.members())
+        )
+
+    # -- what is told ------------------------------------------------------------------
+
+    def sent(self, clerk: str, batch: Batch, calls: tuple[int, ...]) -> None:
+        """A clerk sends those calls together."""
+        self.batches[batch.session, batch.birth, batch.sequence] = clerk, calls
+
+    def heard(self, server: ServerProcess, link: End, message: Message) -> None:  # noqa: ARG002
+        """A server has got a message."""
+        if isinstance(message, Query):
+            self._asked[link.id, message.id] = self.commit
+
+    def saying(self, server: ServerProcess, link: End, message: Message) -> None:
+        """A server is about to send a message."""
+        if isinstance(message, QueryAnswer):
+            asked = self._asked.pop((link.id, message.id), 0)
+            applied = server.history.commit
+            self._require(
+                applied >= asked,
+                "reads are fresh",
+                f"{server.name} answers a query from {applied}, and {asked} was"
+                " committed when it was asked",
+            )
+        elif isinstance(message, BatchAnswer):
+            self.count("answers")
+
+    def executed(self) -> dict[tuple[str, int], int]:
+        """(clerk, call) -> the index at which it was executed."""
+        found: dict[tuple[str, int], int] = {}
+        for entry, answer in zip(self.entries, self._answers, strict=True):
+            batch = entry.request
+            if isinstance(batch, Batch) and isinstance(answer, BatchAnswer):
+                key = (batch.session, batch.birth, batch.sequence)
+                clerk, calls = self.batches[key]
+                told = self._told.setdefault(key, answer.body)
+                self._require(
+                    told == answer.body, "same bytes", f"two answers to {key}"
+                )
+                for call in calls:
+                    found.setdefault((clerk, call), entry.index)
+        return found
+
+    def _require(self, truth: bool, rule: str, text: str) -> None:  # noqa: FBT001
+        if not truth:
+            raise Violation(rule, text)

@@ -1,0 +1,216 @@
+"""
+Misfortune: what befalls a world, drawn from its seed.
+
+Each seed draws which kinds of misfortune it knows and how often they come, so
+that some worlds are all crashes and others all slow links; what is rare in one
+mixture is common in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from tests.sim.agenda import MS, S
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+#: Kind -> how likely a seed knows it, in percent.
+KINDS: Final = {
+    "crash": 70,
+    "crash without mercy": 8,
+    "pause": 50,
+    "break": 60,
+    "half break": 50,
+    "cut": 50,
+    "cut one way": 50,
+    "isolate": 40,
+    "slow": 50,
+    "views crash": 40,
+    "views pause": 30,
+    "views crash after writing": 30,
+    "jump": 30,
+    "leave": 30,
+    "clerk crash": 20,
+}
+
+
+class Misfortune:
+    """What can happen, and does."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self._world = world
+        self._random = random
+        self.is_over = False
+        self.kinds = [
+            kind for kind, percent in KINDS.items() if random.randrange(100) < percent
+        ]
+        self._pause_us = random.choice((100, 250, 600)) * MS
+        self._does: dict[str, Callable[[], str]] = {
+            "crash": self._crash,
+            "crash without mercy": self._crash_anybody,
+            "pause": self._pause,
+            "break": self._break,
+            "half break": self._half_break,
+            "cut": self._cut,
+            "cut one way": self._cut_one_way,
+            "isolate": self._isolate,
+            "slow": self._slow,
+            "views crash": self._views_crash,
+            "views pause": self._views_pause,
+            "jump": self._jump,
+            "leave": self._leave,
+            "clerk crash": self._clerk_crash,
+        }
+
+    def begin(self) -> None:
+        """From now on things go wrong."""
+        self._world.agenda.later(self._gap_us(), self._strike)
+
+    def strikes(self, kind: str) -> bool:
+        """Does a misfortune of that kind, for which this is the moment, happen?"""
+        return (
+            not self.is_over and kind in self.kinds and self._random.randrange(12) == 0
+        )
+
+    def lateness_us(self) -> int:
+        """How long until the other end learns that a process is gone."""
+        if self.is_over or self._random.randrange(4):
+            return 0
+        return self._random.randrange(2 * S)
+
+    def _gap_us(self) -> int:
+        return self._random.randrange(2 * self._pause_us)
+
+    def _strike(self) -> None:
+        if self.is_over:
+            return
+        kinds = [kind for kind in self.kinds if kind in self._does]
+        if kinds:
+            kind = self._random.choice(kinds)
+            self._world.note(f"{kind}: {self._does[kind]()}")
+        self._world.agenda.later(self._gap_us(), self._strike)
+
+    def _for_a_while(self, what: Callable[[], None], most_us: int = 2 * S) -> None:
+        """Undo something later."""
+        delay_us = self._random.choice((20 * MS, 200 * MS, most_us))
+        self._world.agenda.later(self._random.randrange(delay_us), what)
+
+    # -- processes ----------------------------------------------------------------
+
+    def _crash(self) -> str:
+        """Somebody, but nobody without whom everything would be lost."""
+        world = self._world
+        heirs = world.chronicle.heirs()
+        servers = world.running()
+        if len(heirs) < 2:
+            servers = [server for server in servers if server not in heirs]
+        if not servers:
+            return "nobody"
+        server = self._random.choice(servers)
+        server.end()
+        self._for_a_while(lambda: world.start_server(server.name))
+        return server.name
+
+    def _crash_anybody(self) -> str:
+        world = self._world
+        if not (servers := world.running()):
+            return "nobody"
+        server = self._random.choice(servers)
+        server.end()
+        self._for_a_while(lambda: world.start_server(server.name))
+        return server.name
+
+    def _leave(self) -> str:
+        world = self._world
+        if len(world.chronicle.heirs()) < 2 or not (servers := world.running()):
+            return "nobody"
+        server = self._random.choice(servers)
+        server.leave()
+        self._for_a_while(lambda: world.start_server(server.name))
+        return server.name
+
+    def _pause(self) -> str:
+        process = self._random.choice([*self._world.running(), *self._world.clerks])
+        process.pause()
+        self._for_a_while(process.wake)
+        return process.name
+
+    def _views_crash(self) -> str:
+        self._world.crash_views()
+        return ""
+
+    def _views_pause(self) -> str:
+        process = self._world.views_process
+        process.pause()
+        self._for_a_while(process.wake)
+        return ""
+
+    def _jump(self) -> str:
+        process = self._random.choice([*self._world.running(), *self._world.clerks])
+        process.jump(self._random.choice((50 * MS, S, 3600 * S)))
+        return process.name
+
+    def _clerk_crash(self) -> str:
+        return self._world.replace_clerk()
+
+    def crashed_views(self) -> None:
+        """The view service is gone; somebody starts it again."""
+        self._for_a_while(self._world.start_views)
+
+    # -- the network ----------------------------------------------------------------
+
+    def _break(self) -> str:
+        return self._tear(0)
+
+    def _half_break(self) -> str:
+        return self._tear(self._random.randrange(3 * S))
+
+    def _tear(self, late_us: int) -> str:
+        network = self._world.network
+        if not network.ends:
+            return "nothing"
+        end = self._random.choice(list(network.ends.values()))
+        network.tear(end, late_us)
+        return repr(end)
+
+    def _hosts(self) -> list[str]:
+        return self._world.hosts()
+
+    def _cut(self) -> str:
+        one, other = self._random.sample(self._hosts(), 2)
+        return self._cut_between([(one, other), (other, one)])
+
+    def _cut_one_way(self) -> str:
+        one, other = self._random.sample(self._hosts(), 2)
+        return self._cut_between([(one, other)])
+
+    def _isolate(self) -> str:
+        hosts = self._hosts()
+        group = self._random.sample(hosts, self._random.randint(1, len(hosts) // 2))
+        rest = [host for host in hosts if host not in group]
+        both = self._random.randrange(2)
+        paths = [(one, other) for one in group for other in rest]
+        if both:
+            paths += [(other, one) for one, other in paths]
+        return self._cut_between(paths)
+
+    def _cut_between(self, paths: list[tuple[str, str]]) -> str:
+        network = self._world.network
+        network.cut.update(paths)
+
+        def mend() -> None:
+            network.cut.difference_update(paths)
+            network.mend()
+
+        self._for_a_while(mend)
+        return " ".join(f"{one}>{other}" for one, other in paths)
+
+    def _slow(self) -> str:
+        network = self._world.network
+        path = tuple(self._random.sample(self._hosts(), 2))
+        network.slow[path[0], path[1]] = self._random.randrange(300 * MS)
+        self._for_a_while(lambda: network.slow.pop((path[0], path[1]), None))
+        return " > ".join(path)

@@ -1,0 +1,234 @@
+"""
+A world: one view service, some servers, some clerks, and what befalls them.
+
+Everything in it is a function of its seed: one source of randomness, one
+agenda, and no clock but the agenda's.  Two phases: misfortune, in which
+everything may go wrong, then healing, after which everything that was asked
+must be answered within a bound, unless the data is truly lost and the view
+service says so.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import frozen
+
+from tests.sim.agenda import MS, S, Agenda
+from tests.sim.checker_clerks import Call
+from tests.sim.chronicle import Chronicle, Violation
+from tests.sim.clerk import ClerkProcess
+from tests.sim.misfortune import Misfortune
+from tests.sim.network import End, Network
+from tests.sim.process import Process
+from tests.sim.server import ServerProcess
+from tests.sim.views import ViewsProcess
+from wire.codec import ProtocolError
+from wire.messages import Member, Message
+
+
+@frozen
+class Settings:
+    """What a world is made of."""
+
+    servers: int = 3
+    clerks: int = 2
+    backups: int = 1
+    strict: bool = False
+    dead_pings: int = 3
+    interval_us: int = 100 * MS
+    window: int = 4
+
+    @classmethod
+    def drawn(cls, random: Random) -> Settings:
+        """Any."""
+        backups = random.choice((1, 1, 2))
+        return cls(
+            servers=random.randint(2 + backups, 3 + backups),
+            clerks=random.randint(1, 4),
+            backups=backups,
+            dead_pings=random.choice((3, 3, 4, 5)),
+            interval_us=random.choice((50, 100)) * MS,
+            window=random.choice((1, 2, 4, 8)),
+        )
+
+
+class World:
+    """All processes, and who looks on."""
+
+    views_process: ViewsProcess
+
+    def __init__(
+        self,
+        seed: int,
+        settings: Settings | None = None,
+        *,
+        story: Callable[[str], None] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.random = random = Random(seed)
+        self.settings = settings or Settings.drawn(random)
+        self._story = story
+        self.agenda = Agenda()
+        self.network = Network(self.agenda, random)
+        self.chronicle = Chronicle(self)
+        self.misfortune = Misfortune(self, random)
+        #: The state file of the view service.
+        self.disk = b""
+        self.limits: dict[str, Any] = {}
+        self.session_limits: dict[str, Any] = {}
+        self._moments = 0
+        self.servers: dict[str, ServerProcess] = {}
+        self.clerks: list[ClerkProcess] = []
+        self.calls: list[Call] = []
+        self._clerk_names = 0
+        self.on_ended: Callable[[ClerkProcess, Call], None] = lambda *_: None
+        self.on_clerk: Callable[[ClerkProcess], None] = lambda _: None
+
+    # -- what processes use -----------------------------------------------------------
+
+    def moment(self) -> int:
+        """A number for what happens now; no two are the same."""
+        self._moments += 1
+        return self._moments
+
+    def turn(self, process: Process, what: Callable[[], None]) -> None:
+        """*process* does something; a broken assertion would end it."""
+        try:
+            what()
+        except AssertionError as error:
+            raise Violation("assertion", f"{process.name}: {error!r}") from error
+
+    def require(self, truth: bool, rule: str, text: str) -> None:  # noqa: FBT001
+        """A rule of the sim itself."""
+        if not truth:
+            raise Violation(rule, text)
+
+    def said(self, end: End, message: Message) -> None:
+        """*end* sends *message*."""
+        if self._story is not None:
+            self._story(f"{self._at()} {end} > {end.other}: {message}")
+
+    def heard(self, end: End, message: Message) -> None:
+        """*message* has come to *end*."""
+        if self._story is not None:
+            self._story(f"{self._at()} {end} < {end.other}: {message}")
+        if isinstance(end.process, ServerProcess):
+            self.chronicle.heard(end.process, end, message)
+
+    def broken(self, end: End, error: ProtocolError) -> None:
+        """*end* got what is not spoken there."""
+        raise Violation("protocol", f"{end} got from {end.other}: {error}")
+
+    def stopped(self, server: ServerProcess, reason: str) -> None:
+        """*server* stops by itself."""
+        self.note(f"{server.name} stops: {reason}")
+        if reason.startswith("diverged"):
+            raise Violation("same answers", f"{server.name} {reason}")
+
+    def ended(self, clerk: ClerkProcess, call: Call) -> None:
+        """A call has ended."""
+        if self._story is not None:
+            self._story(f"{self._at()} {clerk.name}: {call}")
+        self.on_ended(clerk, call)
+
+    def note(self, text: str) -> None:
+        """For whoever reads the story."""
+        if self._story is not None:
+            self._story(f"{self._at()} -- {text}")
+
+    def _at(self) -> str:
+        return f"{self.agenda.now_us / S:10.6f}"
+
+    # -- processes ----------------------------------------------------------------------
+
+    def start_views(self) -> None:
+        """Start the view service, if it does not run."""
+        if not hasattr(self, "views_process") or not self.views_process.is_alive:
+            self.note("views start")
+            self.views_process = ViewsProcess(self)
+
+    def crash_views(self) -> None:
+        """It ends; what it has on disk stays."""
+        if self.views_process.is_alive:
+            self.note("views crash")
+            self.views_process.end()
+            self.misfortune.crashed_views()
+
+    def start_server(self, name: str) -> ServerProcess:
+        """Start a server of that name, if none runs."""
+        server = self.servers.get(name)
+        if server is None or not server.is_alive:
+            server = self.servers[name] = ServerProcess(self, name)
+            self.note(f"{name} starts as {server.incarnation:016x}")
+        return server
+
+    def start_clerk(self) -> ClerkProcess:
+        """One more clerk."""
+        self._clerk_names += 1
+        clerk = ClerkProcess(self, f"c{self._clerk_names}", self.settings.window)
+        self.clerks.append(clerk)
+        return clerk
+
+    def end_clerk(self, clerk: ClerkProcess) -> None:
+        """It is no more, and its calls are history."""
+        clerk.end()
+        self.clerks.remove(clerk)
+        self.calls += clerk.calls.values()
+
+    def replace_clerk(self) -> str:
+        """One ends, another begins."""
+        if not self.clerks:
+            return "nobody"
+        clerk = self.random.choice(self.clerks)
+        self.end_clerk(clerk)
+        self.on_clerk(self.start_clerk())
+        return clerk.name
+
+    def running(self) -> list[ServerProcess]:
+        """The servers that are alive, be they paused."""
+        return [server for server in self.servers.values() if server.is_alive]
+
+    def process_of(self, member: Member) -> ServerProcess | None:
+        """The living process that holds that copy of the data."""
+        server = self.servers.get(member.name)
+        if server is None or not server.is_alive:
+            return None
+        return server if member.is_same_copy(server.member) else None
+
+    def hosts(self) -> list[str]:
+        """Every place that can be cut off."""
+        return ["views", *self.servers, *(clerk.host for clerk in self.clerks)]
+
+    # -- time -------------------------------------------------------------------------------
+
+    def run(self, delay_us: int) -> None:
+        """Let so much time pass."""
+        self.agenda.run(self.agenda.now_us + delay_us)
+
+    def until(self, condition: Callable[[], bool], within_us: int) -> bool:
+        """Let time pass until *condition* -> whether it came within the bound."""
+        end_us = self.agenda.now_us + within_us
+        while not condition():
+            if self.agenda.now_us >= end_us:
+                return False
+            self.agenda.run(min(end_us, self.agenda.now_us + 5 * MS))
+        return True
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more, and everybody is there."""
+        self.note("healing")
+        self.misfortune.is_over = True
+        self.network.heal()
+        self.start_views()
+        self.views_process.wake()
+        for clerk in self.clerks:
+            clerk.wake()
+        for server in self.running():
+            server.wake()
+        for name in list(self.servers):
+            later = functools.partial(self.start_server, name)
+            self.agenda.later(self.random.randrange(100 * MS), later)

@@ -1,0 +1,417 @@
+"""Calling, on virtual time: when, where, and what the log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+
+from tests.recorder import Recorder, said
+from wire.codec import encode
+from wire.dialler import SETTLED_S, Dialler
+from wire.messages import (
+    BACKUP,
+    CLERK,
+    PRIMARY,
+    SERVER,
+    VERSION,
+    VIEW_SERVICE,
+    Goodbye,
+    Greet,
+    Hello,
+    View,
+)
+
+ONE, TWO = "tcp:127.0.0.1:7400", "tcp:10.0.0.2:7401"
+VIEW_HELLO = Hello(VERSION, VIEW_SERVICE, ping_interval_ms=100, dead_pings=5)
+REFUSED = "Connection was refused by other side."
+
+
+class World:
+    """A dialler and the network, played by hand."""
+
+    def __init__(self, *addresses: str, **options: float) -> None:
+        self.reactor = MemoryReactorClock()
+        self.owner = Recorder(Hello(VERSION, CLERK))
+        self.dialler = Dialler(
+            self.owner,
+            CLERK,
+            VIEW_SERVICE,
+            addresses or (ONE,),
+            self.reactor,
+            Random(1),
+            **options,
+        )
+
+    @property
+    def dials(self) -> list[str]:
+        return [f"tcp:{host}:{port}" for host, port, *_ in self.reactor.tcpClients]
+
+    def refuse(self) -> None:
+        self._factory().clientConnectionFailed(None, Failure(Refused()))
+
+    def accept(self, *first: object) -> None:
+        self.transport = StringTransport()
+        self.protocol = self._factory().buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        for message in first or (VIEW_HELLO,):
+            self.protocol.dataReceived(encode(message))
+
+    def lose(self, error: Exception | None = None) -> None:
+        self.protocol.connectionLost(Failure(error or ConnectionLost()))
+
+    def wait_s(self) -> float:
+        """Seconds until the next attempt, which begins."""
+        before, dials = self.reactor.seconds(), len(self.dials)
+        while len(self.dials) == dials:
+            assert self.reactor.seconds() < before + 10, "it dials no more"
+            self.reactor.advance(0.001)
+        return self.reactor.seconds() - before
+
+    def _factory(self):
+        return self.reactor.tcpClients[-1][2]
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Event, address and reason of what the dialler logs."""
+
+    class Lines(list):
+        def __iter__(self):
+            for event in captured:
+                if event["log_namespace"] == "wire.dialler":
+                    values = event["understudy_values"].values()
+                    yield " ".join([event["understudy_event"], *values])
+
+    with capturedLogs() as captured:
+        yield Lines()
+
+
+# -- one connection ------------------------------------------------------------
+
+
+def test_a_connection_is_made():
+    world = World()
+    assert world.dials == []
+    world.dialler.start()
+    world.dialler.start()
+    assert world.dials == [ONE]
+    assert world.dialler.link is None
+    world.accept()
+    assert world.owner.heard == ["opened"]
+    assert world.owner.links == [world.dialler.link]
+    assert world.dialler.link.dialled
+    assert world.dialler.link.hello == VIEW_HELLO
+    assert [world.owner.greeting] == said(world.transport, CLERK, VIEW_SERVICE)
+
+
+def test_there_is_no_link_before_the_hello():
+    world = World()
+    world.dialler.start()
+    world.accept(Goodbye("full", "too many"))
+    assert world.dialler.link is None
+    assert world.owner.heard == []
+
+
+def test_a_refused_peer_is_no_link():
+    world = World()
+    world.owner.refusal = Goodbye("cluster", "another")
+    world.dialler.start()
+    world.accept()
+    assert world.dialler.link is None
+
+
+def test_of_two_servers_the_dialler_speaks_as_primary():
+    greet = Greet(View())
+    reactor = MemoryReactorClock()
+    for roles in [(SERVER, SERVER), (PRIMARY, BACKUP)]:
+        owner = Recorder(Hello(VERSION, SERVER))
+        Dialler(owner, *roles, [ONE], reactor, Random(1)).start()
+        protocol = reactor.tcpClients[-1][2].buildProtocol(None)
+        protocol.makeConnection(StringTransport())
+        protocol.dataReceived(encode(Hello(VERSION, SERVER)))
+        protocol.dataReceived(encode(greet))
+        assert owner.heard == ["opened"], "a backup does not greet"
+        assert protocol.transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    "addresses", [(), "tcp:127.0.0.1:7400", ["unix:/tmp/x"], [ONE, "10.0.0.1:80"]]
+)
+def test_what_cannot_be_dialled_is_said_at_once(addresses):
+    with pytest.raises(ValueError, match=r"tcp:HOST:PORT|one address or more"):
+        Dialler(None, CLERK, VIEW_SERVICE, addresses, MemoryReactorClock(), Random(1))
+
+
+# -- again ---------------------------------------------------------------------
+
+
+def test_a_lost_link_is_made_again_almost_at_once():
+    world = World()
+    world.dialler.start()
+    for _ in range(3):
+        world.accept()
+        world.reactor.advance(SETTLED_S)
+        world.lose()
+        assert world.dialler.link is None
+        assert world.wait_s() <= 0.021
+
+
+def test_attempts_become_rarer_up_to_a_limit():
+    world = World(first_delay_s=0.02, delay_max_s=1.0)
+    world.dialler.start()
+    waits = []
+    for _ in range(10):
+        world.refuse()
+        waits.append(world.wait_s())
+    full = [min(0.02 * 2**n, 1.0) for n in range(10)]
+    for wait, most in zip(waits, full, strict=True):
+        assert most / 2 - 0.001 <= wait <= most + 0.002
+    assert len({round(wait, 4) for wait in waits[-4:]}) > 1, "there is no jitter"
+
+
+def test_a_connection_that_does_not_come_is_given_up():
+    world = World(ONE, TWO, connect_timeout_s=1.0)
+    world.dialler.start()
+    assert 1.0 <= world.wait_s() <= 1.03
+    assert world.dials == [ONE, TWO]
+
+
+def test_several_addresses_are_tried_in_turn():
+    world = World(ONE, TWO)
+    world.dialler.start()
+    assert world.dialler.address == ONE
+    for _ in range(3):
+        world.refuse()
+        world.wait_s()
+    assert world.dials == [ONE, TWO, ONE, TWO]
+    assert world.dialler.address == TWO
+
+
+def test_all_addresses_are_tried_before_the_delay_grows():
+    world = World(ONE, TWO)
+    world.dialler.start()
+    world.refuse()
+    world.wait_s()
+    world.refuse()
+    assert world.wait_s() <= 0.021
+
+
+def test_an_address_that_worked_is_tried_first():
+    world = World(ONE, TWO)
+    world.dialler.start()
+    world.refuse()
+    world.wait_s()
+    world.accept()
+    world.reactor.advance(SETTLED_S)
+    world.lose()
+    world.wait_s()
+    assert world.dials == [ONE, TWO, TWO]
+
+
+GOODBYES = {
+    "instead of a Hello": [Goodbye("full", "too many")],
+    "after the Hello": [VIEW_HELLO, Goodbye("cluster", "another cluster")],
+}
+
+
+@pytest.mark.parametrize("messages", GOODBYES.values(), ids=GOODBYES.keys())
+def test_who_is_told_goodbye_does_not_spin(messages):
+    world = World()
+    world.dialler.start()
+    waits = []
+    for _ in range(8):
+        world.accept(*messages)
+        world.lose(ConnectionDone())
+        waits.append(world.wait_s())
+    assert waits[-1] >= 0.5
+    assert sum(waits) > 1.5
+
+
+# -- at once, and never more ---------------------------------------------------
+
+
+def test_redial_drops_what_is_there():
+    world = World()
+    world.dialler.start()
+    world.accept()
+    world.dialler.redial()
+    assert world.dialler.link is None
+    assert world.transport.disconnected or world.transport.disconnecting
+    world.lose()
+    assert world.wait_s() <= 0.001
+
+
+def test_redial_does_not_wait():
+    world = World()
+    world.dialler.start()
+    for _ in range(8):
+        world.refuse()
+        world.wait_s()
+    world.refuse()
+    dials = len(world.dials)
+    world.dialler.redial()
+    assert len(world.dials) == dials + 1
+    world.dialler.redial()
+    assert len(world.dials) == dials + 1, "an attempt is under way"
+
+
+def test_redial_of_what_was_never_started():
+    world = World()
+    world.dialler.redial()
+    assert world.dials == []
+
+
+def stops_of(world: World) -> list[str]:
+    stops: list[str] = []
+    world.dialler.stop().addCallback(lambda _: stops.append("stopped"))
+    return stops
+
+
+def test_stop_says_goodbye_first():
+    world = World()
+    world.dialler.start()
+    world.accept()
+    stops, again = stops_of(world), stops_of(world)
+    assert [] == stops == again
+    farewell = said(world.transport, CLERK, VIEW_SERVICE)[-1]
+    assert farewell.reason == "stopping"
+    world.lose(ConnectionDone())
+    assert ["stopped"] == stops == again
+    assert world.reactor.getDelayedCalls() == []
+    world.reactor.advance(100)
+    assert world.dials == [ONE]
+
+
+def test_stop_while_waiting():
+    world = World()
+    world.dialler.start()
+    world.refuse()
+    assert stops_of(world) == ["stopped"]
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_stop_while_dialling():
+    world = World()
+    world.dialler.start()
+    stops = stops_of(world)
+    assert world.reactor.connectors[-1].stoppedConnecting
+    world._factory().clientConnectionFailed(None, Failure(ConnectionLost()))
+    assert stops == ["stopped"]
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_stop_what_was_never_started():
+    assert stops_of(World()) == ["stopped"]
+
+
+def test_redial_after_stop_does_nothing():
+    world = World()
+    world.dialler.start()
+    world.accept()
+    stops = stops_of(world)
+    world.dialler.redial()
+    world.lose(ConnectionDone())
+    world.dialler.redial()
+    world.reactor.advance(100)
+    assert stops == ["stopped"]
+    assert world.dials == [ONE]
+
+
+def test_it_may_be_started_again():
+    world = World()
+    world.dialler.start()
+    world.accept()
+    stops_of(world)
+    world.lose(ConnectionDone())
+    world.dialler.start()
+    assert world.dials == [ONE, ONE]
+    world.accept()
+    assert world.dialler.link is not None
+
+
+# -- what the log says ---------------------------------------------------------
+
+
+def test_one_line_for_each_change(log):
+    world = World()
+    world.dialler.start()
+    for _ in range(5):
+        world.refuse()
+        world.wait_s()
+    failed = f"dial.failed {ONE} {REFUSED}"
+    assert [failed] == list(log)
+    world.accept()
+    made = f"link.made {ONE} 192.168.1.1:54321"
+    assert [failed, made] == list(log)
+    world.reactor.advance(SETTLED_S)
+    world.lose(ConnectionDone())
+    lost = f"link.lost {ONE} connection closed"
+    assert [failed, made, lost] == list(log)
+    for _ in range(5):
+        world.wait_s()
+        world.refuse()
+    assert [failed, made, lost, failed] == list(log)
+
+
+def test_one_line_for_each_address(log):
+    world = World(ONE, TWO)
+    world.dialler.start()
+    for _ in range(6):
+        world.refuse()
+        world.wait_s()
+    expected = [f"dial.failed {ONE} {REFUSED}", f"dial.failed {TWO} {REFUSED}"]
+    assert expected == list(log)
+
+
+def test_a_new_reason_is_told(log):
+    world = World()
+    world.dialler.start()
+    world.refuse()
+    world.wait_s()
+    for _ in range(3):
+        world.accept(Goodbye("full", "too many"))
+        world.lose(ConnectionDone())
+        world.wait_s()
+    expected = [
+        f"dial.failed {ONE} {REFUSED}",
+        f"dial.failed {ONE} goodbye: full: too many",
+    ]
+    assert expected == list(log)
+
+
+def test_a_link_that_comes_and_goes_is_told_once(log):
+    world = World()
+    world.dialler.start()
+    for _ in range(5):
+        world.accept(VIEW_HELLO, Goodbye("cluster", "another"))
+        world.lose(ConnectionDone())
+        world.wait_s()
+    made = f"link.made {ONE} 192.168.1.1:54321"
+    lost = f"link.lost {ONE} goodbye: cluster: another"
+    assert [made, lost] == list(log)
+    world.accept()
+    assert [made, lost] == list(log)
+    world.reactor.advance(SETTLED_S)
+    assert [made, lost, made] == list(log)
+
+
+def test_a_timeout_is_told_with_its_seconds(log):
+    world = World(connect_timeout_s=0.5)
+    world.dialler.start()
+    world.reactor.advance(0.5)
+    assert [f"dial.failed {ONE} no connection within 0.5 s"] == list(log)
+
+
+def test_stopping_is_no_failure(log):
+    world = World()
+    world.dialler.start()
+    world.dialler.stop()
+    world._factory().clientConnectionFailed(None, Failure(ConnectionLost()))
+    assert list(log) == []

@@ -1,0 +1,264 @@
+"""What views remember, what they refuse to have forgotten, and their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stories import CLUSTER, PAIR, TRIO, Story, member, recalled, shown
+from viewservice import roster
+from viewservice import views as rules
+from viewservice.memory import Memory
+from viewservice.server import NO_LINK, SUPERSEDED_MAX
+from wire.messages import (
+    CLERK,
+    OBSERVER,
+    SERVER,
+    VERSION,
+    Goodbye,
+    Hello,
+    View,
+    ViewIs,
+)
+
+OTHER = b"o" * 16
+
+
+def test_v20_v21_a_restart_forgets_nothing() -> None:
+    before = Story().tell(PAIR)
+    story = recalled(before)
+    assert shown(story.views) == "2 A! =B"
+    assert story.views.history == before.views.history
+    assert before.views.memory() == story.views.memory()
+
+
+def test_v21_an_acknowledgement_before_a_restart_counts_after_it() -> None:
+    story = recalled(Story().tell(PAIR)).tell("B2 . B2 . B2 . B2")
+    assert shown(story.views) == "3 B"
+
+
+def test_v18_a_restart_founds_nothing() -> None:
+    story = recalled(Story().tell("A0 A1")).tell(". . . C0 C0")
+    assert shown(story.views) == "1 A!"
+
+
+def test_after_a_restart_everyone_known_has_time_to_call() -> None:
+    assert shown(recalled(Story().tell(PAIR)).tell("B2 . B2 . B2").views) == "2 A! =B"
+
+
+def test_and_nobody_is_recruited_who_has_not_called() -> None:
+    story = recalled(Story().tell(PAIR + "C0")).tell("A2 . A2 . A2 . A2")
+    assert shown(story.views) == "3 A"
+
+
+def test_and_a_name_is_kept_for_its_holder() -> None:
+    story = recalled(Story().tell(PAIR)).tell("B'0")
+    assert story.goodbye == "name in use"
+    assert not story.tell(". . . B'0").goodbye
+
+
+def test_and_a_superseded_incarnation_is_still_known() -> None:
+    assert recalled(Story().tell("A0 A1 !A A'0")).tell("A1").goodbye == "superseded"
+
+
+def test_and_a_lost_connection_is_no_hint_yet() -> None:
+    story = recalled(Story().tell(PAIR)).tell("A2 B2 !A . B2 . B2")
+    assert shown(story.views) == "2 A! =B"
+    assert shown(story.tell(". B2").views) == "3 B"
+
+
+def test_after_a_restart_the_first_view_waits_again() -> None:
+    story = recalled(Story(grace=3)).tell("A0 . A0 . A0")
+    assert shown(story.views) == "nobody"
+    assert shown(story.tell(". A0").views) == "1 A"
+
+
+# -- one cluster, and a memory that was lost
+
+
+def hello(
+    cluster: bytes = b"", number: int = 0, role: str = SERVER, who: str = "A"
+) -> Hello:
+    return Hello(VERSION, role, cluster, number, member(who))
+
+
+def reason(goodbye: Goodbye | None) -> str:
+    return goodbye.reason if goodbye else ""
+
+
+def test_the_first_view_waits_for_who_knows_better() -> None:
+    story = Story(grace=3).tell("A0 . A0 . A0")
+    assert shown(story.views) == "nobody"
+    assert not story.due
+    assert shown(story.tell(". B0").views) == "1 B"
+
+
+@pytest.mark.parametrize("role", [SERVER, CLERK])
+@pytest.mark.parametrize("call", [(OTHER, 0), (OTHER, 7), (CLUSTER, 7), (b"", 7)])
+def test_f12_no_first_view_once_somebody_knew_better(
+    role: str, call: tuple[bytes, int]
+) -> None:
+    story = Story(grace=3).tell("A0")
+    assert reason(story.views.greeted(hello(*call, role, "B"))) == "memory lost"
+    assert story.tell(". . . A0").goodbye == "memory lost"
+    assert shown(story.views) == "nobody"
+    assert reason(story.views.greeted(hello())) == "memory lost"
+    assert story.waits == "memory lost"
+    again = recalled(story).tell(". . . A0")
+    assert again.goodbye == "memory lost"
+    assert again.waits == "memory lost"
+
+
+def test_observers_are_always_let_in() -> None:
+    story = Story().tell("A0 A1 B9")
+    assert story.views.greeted(hello(OTHER, 9, OBSERVER)) is None
+
+
+def test_an_old_state_file_is_a_lost_memory() -> None:
+    old = Story().tell("A0 A1")
+    story = recalled(old).tell("A2")
+    assert story.goodbye == "memory lost"
+    assert shown(story.tell(". . . . B0 A1").views) == "1 A!"
+
+
+def test_a_cluster_with_a_view_turns_others_away() -> None:
+    story = Story().tell("A0")
+    assert reason(story.views.greeted(hello(OTHER, 9))) == "cluster"
+    assert not story.views.lost
+    assert story.views.greeted(hello(CLUSTER, 1)) is None
+    assert story.views.greeted(hello()) is None
+
+
+def test_a_new_cluster_turns_the_old_one_away() -> None:
+    story = Story(new_cluster=True)
+    assert reason(story.views.greeted(hello(OTHER, 9))) == "cluster"
+    assert shown(story.tell("C0").views) == "1 C"
+
+
+def test_a_new_cluster_stays_so_after_a_restart() -> None:
+    story = recalled(Story(new_cluster=True))
+    assert reason(story.views.greeted(hello(OTHER, 9))) == "cluster"
+
+
+# -- bounds
+
+
+def test_history_is_bounded_and_ends_with_the_newest() -> None:
+    story = Story().tell("A0 A1")
+    for _ in range(rules.HISTORY_MAX):
+        number = story.views.view.number
+        story.tell(f"B0 A{number} A{number + 1}+B B0~ A{number + 1} A{number + 2}")
+    assert len(story.views.history) == rules.HISTORY_MAX
+    assert story.views.history[-1].number == story.views.view.number
+
+
+def test_superseded_incarnations_are_bounded() -> None:
+    story = Story().tell("A0")
+    for count in range(1, SUPERSEDED_MAX + 4):
+        story.tell("!A" + "'" * (count - 1) + " A" + "'" * count + "0")
+    gone = story.views.servers["A"].superseded
+    assert tuple(range(3, SUPERSEDED_MAX + 3)) == gone
+
+
+def test_servers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "SERVERS_MAX", 3)
+    story = Story().tell(PAIR + "C0 D0")
+    assert story.goodbye == "full"
+    assert set(story.views.servers) == set("ABC")
+    story.tell(". A2 B2 . A2 B2 . A2 B2 D0")
+    assert set(story.views.servers) == set("ABD")
+    # Members of the view are needed, dead or alive.
+    story.tell(". D0 . D0 . D0 E0")
+    assert story.goodbye == "full"
+
+
+# -- what must never be, and what callers rely on
+
+
+def broken() -> Iterator[View]:
+    """Views that must not follow upon "2 A! =B" with an idle C and a dead D."""
+    a, b, c, d = (member(name) for name in "ABCD")
+    yield View(3, None)
+    yield View(2, b)
+    yield View(4, b)
+    yield View(3, a, (b,), ("B",))
+    yield View(3, a, (c, c))
+    yield View(3, a, (a,))
+    yield View(3, a, (d,))
+    yield View(3, d)
+    yield View(3, c)
+    yield View(3, a, (c,), ("C",))
+    yield View(3, a, (c,), ("B",))
+    yield View(3, member("B'"))
+    yield View(3, b, founding=True)
+
+
+def test_a_malformed_view_stops_everything() -> None:
+    story = Story().tell(PAIR + "C0 D0 . A2 B2 C0 . A2 B2 C0 . A2 B2 C0")
+    for view in broken():
+        with pytest.raises(AssertionError):
+            story.views.copy()._advance(view)
+    story.views._advance(View(3, member("A"), (member("C"),)))
+
+
+def test_a_copy_is_independent() -> None:
+    story = Story().tell(PAIR)
+    twin = story.views.copy()
+    before = twin.fingerprint()
+    assert before == story.views.fingerprint()
+    story.tell(". . . B2")
+    assert before == twin.fingerprint()
+    assert before != story.views.fingerprint()
+    assert hash(before) == hash(twin.fingerprint())
+
+
+def test_a_fingerprint_forgets_what_no_rule_sees() -> None:
+    one, other = Story().tell(PAIR), Story().tell(PAIR)
+    one.tell(". . . .")
+    other.tell(". . . . . .")
+    assert one.views.fingerprint() == other.views.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("A0 B0", "A0 C0"),
+        ("C0 D0", "D0 C0"),
+        (PAIR, PAIR + "."),
+        (PAIR, PAIR + "B2-A"),
+        (TRIO, TRIO + "A2-BC"),
+        (TRIO + "A2-BC", TRIO + "A2-BC . A2-BC"),
+        (PAIR, PAIR + "!A A2"),
+    ],
+)
+def test_a_fingerprint_tells_apart_what_a_rule_does(first: str, second: str) -> None:
+    one = Story(backups_max=2, grace=3 * first.startswith("C")).tell(first)
+    other = Story(backups_max=2, grace=3 * first.startswith("C")).tell(second)
+    assert one.views.fingerprint() != other.views.fingerprint()
+
+
+def test_an_answer_names_its_ping_and_the_last_change() -> None:
+    story = Story().tell("A0 A1")
+    answer = story.answer
+    assert isinstance(answer, ViewIs)
+    assert answer == ViewIs(7, CLUSTER, story.views.view, True, story.views.history[-1])
+    assert story.views.view_is().answers == 0
+
+
+def test_a_change_is_stamped_once() -> None:
+    story = Story().tell("A0")
+    story.views.stamp("then")
+    story.views.stamp("later")
+    assert [change.time for change in story.views.history] == ["then"]
+
+
+def test_nothing_is_remembered_of_silence() -> None:
+    one, other = Story().tell(PAIR), Story().tell(PAIR + ". A2 !A . B2")
+    assert isinstance(one.views.memory(), Memory)
+    assert one.views.memory() == other.views.memory()
+
+
+def test_a_restored_server_is_on_no_connection() -> None:
+    story = recalled(Story().tell(PAIR))
+    assert {server.link for server in story.views.servers.values()} == {NO_LINK}
