@@ -77,6 +77,9 @@ class Conversation:
     #: What was asked, by the query's number, on this connection or the last.
     queries: dict[int, Commands] = field(factory=dict, init=False)
 
+    #: Answers to some of them, while a batch is unanswered that comes before.
+    _early: dict[int, bytes] = field(factory=dict, init=False)
+
     #: Calls that have ended although their batch or query is outstanding: what
     #: becomes of it interests nobody, but it keeps its place.
     given_up: set[int] = field(factory=set, init=False)
@@ -333,10 +336,13 @@ class Conversation:
                 if self.session is not None:
                     calls = self.session.answered(sequence)
                     ended = [] if calls is None else self._answered(calls, body)
+                    if self._early:
+                        ended += self._read_out()
                 where.heard(now_ms)
             case QueryAnswer(query, body):
-                if (reads := self.queries.pop(query, None)) is not None:
-                    ended = self._answered(tuple(reads), body)
+                if query in self.queries:
+                    self._early[query] = body
+                    ended = self._read_out()
                 where.heard(now_ms)
             case SessionOpened(session_id, birth):
                 if self.session is not None and self.session.id == session_id:
@@ -352,6 +358,23 @@ class Conversation:
             case _:
                 pass
         return ended + self._settle(now_ms)
+
+    def _read_out(self) -> Ended:
+        """The answers of queries, but for those that may have missed a write.
+
+        A query is answered without the batch that it comes after if the session
+        is gone.  Then that batch is refused next, and both are said again.
+        """
+        outstanding = () if self.session is None else self.session.outstanding.values()
+        unanswered = next((sent.calls[0] for sent in outstanding), None)
+        ended: Ended = []
+        for query in list(self._early):
+            reads = self.queries[query]
+            if unanswered is None or max(reads) < unanswered:
+                body = self._early.pop(query)
+                del self.queries[query]
+                ended += self._answered(tuple(reads), body)
+        return ended
 
     def _answered(self, numbers: Sequence[int], body: bytes) -> Ended:
         """The answers of a batch or a query, command by command."""
@@ -428,7 +451,7 @@ class Conversation:
         """*writes* and all outstanding reads are to be said anew, but for those
         that nobody waits for any more."""
         reads = {n: c for asked in self.queries.values() for n, c in asked.items()}
-        self.queries = {}
+        self.queries, self._early = {}, {}
         if self.given_up:
             dropped = self.given_up.intersection((*reads, *writes))
             self.given_up -= dropped
@@ -497,7 +520,7 @@ class Conversation:
         """Another one that goes its own way from here."""
         twin = Conversation(self.whereabouts.copy(), self.window, self.calls.copy())
         twin.session = None if self.session is None else self.session.copy()
-        twin.queries = self.queries.copy()
+        twin.queries, twin._early = self.queries.copy(), self._early.copy()
         twin.given_up = self.given_up.copy()
         twin.is_finished, twin._query = self.is_finished, self._query
         twin._said_opening, twin._said_again = self._said_opening, self._said_again
@@ -514,6 +537,7 @@ class Conversation:
             self.calls.fingerprint(now_ms),
             None if self.session is None else self.session.fingerprint(),
             tuple((n, tuple(asked)) for n, asked in self.queries.items()),
+            tuple(self._early.items()),
             frozenset(self.given_up),
             *(self.is_finished, self._query, self._is_closing, self._wrong_cluster),
             *(self._said_opening, self._said_again, self._said_closing),

@@ -117,9 +117,7 @@ def split(body: bytes) -> list[bytes | None] | None:
                     items *= length
                 else:
                     size += length
-            at += size
-            if at > len(body):
-                return None
+            at += size  # perhaps past the end, which the end will show
             if items:
                 levels.append(items)
                 deepest = max(deepest, len(levels))

@@ -73,7 +73,7 @@ class Pairs:
         leaf[key] = value
         if len(leaf) != before:
             self.count += 1
-            if before == LEAF_PAIRS_MAX:
+            if before >= LEAF_PAIRS_MAX:
                 self._split(at)
 
     def append(self, key: bytes, suffix: bytes) -> int:

@@ -54,7 +54,7 @@ class ModelSession:
 class ModelService:
     """What is replicated, and who is primary."""
 
-    primary: Member = member("s1")
+    primary: Member = field(factory=lambda: member("s1"))
     number: int = 1
     index: int = 0
     log: list[object] = field(factory=list)

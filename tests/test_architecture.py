@@ -30,14 +30,14 @@ PURE = {
     "pbserver": "backup bodies door follower history limits log machine operations "
     "outbox pairs primary questions replica sessions store transfer",
     "client": "arguments calls conversation errors session whereabouts",
-    "understudy": "history outcome table",
+    "understudy": "history moments outcome picture pulse table",
 }
 PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[package])}
 
 #: What pure modules may import besides pure modules of their own package.
 HARMLESS = words(
     "__future__ typing types enum collections collections.abc functools itertools "
-    "bisect heapq operator struct math copy re ipaddress zlib hashlib "
+    "bisect heapq operator struct math copy re html ipaddress zlib hashlib "
     "attrs attrs.validators msgspec msgspec.msgpack msgspec.structs sortedcontainers "
     "wire.messages wire.commands wire.addresses"
 )

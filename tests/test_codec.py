@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import msgspec
 import pytest
@@ -145,6 +146,17 @@ def test_the_longest_frame_passes():
     frame = encode(BatchAnswer(1, body))
     assert len(frame) == FRAME_BYTES_MAX + 4
     assert [BatchAnswer(1, body)] == decoder.feed(frame)
+
+
+def test_a_great_frame_leaves_nothing_behind():
+    decoder = Decoder(SERVER, CLERK)
+    stream = encode(hello(SERVER)) + encode(BatchAnswer(1, bytes(2**23))) * 3
+    lengths = []
+    for at in range(0, len(stream), 65536):
+        decoder.feed(stream[at : at + 65536])
+        lengths.append(sys.getsizeof(decoder._rest))
+    assert max(lengths) < 2**24
+    assert lengths[-1] < 1000
 
 
 def test_inside_a_frame():

@@ -3,6 +3,7 @@ whatever happens each call ends once and with the truth."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -61,7 +62,7 @@ class Table:
         self.ended: dict[int, Outcome] = {}
         self.sessions = 0
 
-    # -- what the clerk does ------------------------------------------------------
+    # -- what the clerk does ---------------------------------------------------
 
     def write(self, command: object = 0, timeout_ms: int | None = None) -> int:
         return self.talk.write(encode(command), self.now_ms, self._at(timeout_ms))
@@ -81,7 +82,7 @@ class Table:
             self.talk.open_session(session_id(self.sessions))
         return self.talk.flush()
 
-    # -- what others do ---------------------------------------------------------------
+    # -- what others do --------------------------------------------------------
 
     def take(self, ended: Ended) -> None:
         for number, outcome in ended:
@@ -154,7 +155,7 @@ def body(*commands: object) -> bytes:
     return encode(list(commands))
 
 
-# -- saying ---------------------------------------------------------------------
+# -- saying --------------------------------------------------------------------
 
 
 def test_the_first_write_opens_a_session_and_follows_it() -> None:
@@ -218,8 +219,9 @@ def test_a_batch_is_bounded_in_commands_and_in_bytes() -> None:
     for command in range(TOGETHER_MAX + 1):
         table.write(command)
     first, second = table.said()
-    assert [TOGETHER_MAX, 1] == [
-        len(msgspec.msgpack.decode(b.body)) for b in (first, second)
+    assert [len(msgspec.msgpack.decode(b.body)) for b in (first, second)] == [
+        TOGETHER_MAX,
+        1,
     ]
     table = in_session()
     half = bytes(TOGETHER_BYTES_MAX // 2)
@@ -253,16 +255,44 @@ def test_a_read_waits_for_the_writes_that_were_called_before_it() -> None:
     write = table.write("b")
     after = table.read("after b")
     assert table.said() == []
-    table.hear(QueryAnswer(1, answers([1])))
+    table.hear(BatchAnswer(2, answers([1])), QueryAnswer(1, answers([1])))
     assert table.outcome(before) == 1
-    assert table.said() == []
-    table.hear(BatchAnswer(2, answers([1])))
     assert table.said() == [
         Batch(session_id(1), BIRTH, 3, 3, body("b")),
         Query(2, session_id(1), 3, body("after b")),
     ]
     table.hear(BatchAnswer(3, answers([2])), QueryAnswer(2, answers([3])))
     assert [table.outcome(write), table.outcome(after)] == [2, 3]
+
+
+def test_a_read_is_answered_after_the_writes_that_were_called_before_it() -> None:
+    table = in_session()
+    write = table.write("a")
+    read = table.read("r")
+    later = table.write("b")
+    table.said()
+    table.hear(QueryAnswer(1, answers([2])))
+    assert table.outcome(read) is None
+    table.hear(BatchAnswer(2, answers([1, 2])))
+    assert [table.outcome(n) for n in (write, read, later)] == [1, 2, 2]
+
+
+def test_a_read_that_an_eviction_made_blind_is_asked_again() -> None:
+    table = in_session()
+    write = table.write("a")
+    read = table.read("r")
+    table.said()
+    # The session is gone, so the server did not wait for the batch.
+    table.hear(QueryAnswer(1, answers([0])), BatchRefused(2, EVICTED))
+    table.open()
+    table.said()
+    table.hear(SessionOpened(session_id(2), 99))
+    assert table.said() == [
+        Batch(session_id(2), 99, 1, 1, body("a")),
+        Query(2, session_id(2), 1, body("r")),
+    ]
+    table.hear(BatchAnswer(1, answers([1])), QueryAnswer(2, answers([2])))
+    assert [table.outcome(write), table.outcome(read)] == [1, 2]
 
 
 def test_a_read_does_not_wait_for_a_write_that_was_given_up() -> None:
@@ -284,7 +314,7 @@ def test_a_read_that_goes_alone_shares_its_query_with_nobody() -> None:
     assert [body(0, 1), body(2), body(3), body(4)] == [m.body for m in table.said()]
 
 
-# -- failures ---------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------
 
 
 def test_after_a_lost_connection_all_that_is_unanswered_is_sent_again() -> None:
@@ -446,7 +476,7 @@ def test_a_silent_primary_makes_the_clerk_ask_ever_more_rarely() -> None:
             table.learn(FIRST)
     assert times[0] == SILENCE_MS
     assert times[1] == 3 * SILENCE_MS
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert gaps[-1] == SILENCE_MS_MAX
 
 
@@ -494,7 +524,7 @@ def test_a_view_service_that_does_not_answer_is_dialled_anew() -> None:
     assert where.views_redials == 2
 
 
-# -- refusals -----------------------------------------------------------------------
+# -- refusals ------------------------------------------------------------------
 
 
 def test_an_eviction_with_nothing_outstanding_before_is_not_noticed() -> None:
@@ -516,7 +546,7 @@ def test_an_eviction_with_nothing_outstanding_before_is_not_noticed() -> None:
         Query(2, session_id(2), 1, body("r")),
     ]
     table.hear(BatchAnswer(1, answers([5, 6])), QueryAnswer(2, answers([7])))
-    assert [5, 6, 7] == [table.outcome(n) for n in (first, second, read)]
+    assert [table.outcome(n) for n in (first, second, read)] == [5, 6, 7]
 
 
 def test_an_eviction_leaves_in_doubt_what_was_sent_twice() -> None:
@@ -635,7 +665,7 @@ def test_an_answer_that_makes_no_sense_leaves_its_calls_in_doubt(
     assert table.outcome(number) == 4
 
 
-# -- deadlines ------------------------------------------------------------------------
+# -- deadlines -----------------------------------------------------------------
 
 
 def test_a_deadline_tells_what_was_sent_from_what_was_not() -> None:
@@ -718,7 +748,7 @@ def test_calls_that_time_out_while_nobody_is_there_leave_nothing_behind() -> Non
     assert not table.talk.calls.reads
 
 
-# -- clusters ---------------------------------------------------------------------------
+# -- clusters ------------------------------------------------------------------
 
 
 def test_another_cluster_ends_everything_with_the_truth() -> None:
@@ -754,7 +784,7 @@ def test_the_clerk_says_the_cluster_and_the_view_that_it_knows() -> None:
     assert (table.talk.hello().cluster, table.talk.hello().number) == (CLUSTER, 2)
 
 
-# -- closing ------------------------------------------------------------------------------
+# -- closing -------------------------------------------------------------------
 
 
 def test_closing_finishes_what_was_called_and_forgets_the_session() -> None:
@@ -770,7 +800,7 @@ def test_closing_finishes_what_was_called_and_forgets_the_session() -> None:
     assert not table.talk.is_finished
     table.hear(BatchAnswer(3, answers([2])))
     assert table.said() == [CloseSession(session_id(1), BIRTH)]
-    assert [1, 2] == [table.outcome(n) for n in numbers]
+    assert [table.outcome(n) for n in numbers] == [1, 2]
     assert not table.talk.is_finished
     table.hear(SessionClosed(session_id(1)))
     assert table.talk.is_finished
@@ -812,7 +842,7 @@ def test_closing_does_not_wait_for_calls_that_were_given_up() -> None:
     assert table.said() == [CloseSession(session_id(1), BIRTH)]
 
 
-# -- anything at all ------------------------------------------------------------------------
+# -- anything at all -----------------------------------------------------------
 
 
 @define
@@ -849,7 +879,7 @@ class World:
         self.bodies: dict[tuple[bytes, int], bytes] = {}
         self.numbers: dict[bytes, int] = {}
 
-    # -- the clerk ---------------------------------------------------------------------
+    # -- the clerk -------------------------------------------------------------
 
     def call(self) -> None:
         deadline = None
@@ -906,7 +936,7 @@ class World:
         assert self.bodies.setdefault(key, message.body) == message.body
         assert 0 <= message.sequence - message.lacking < 64
 
-    # -- the network --------------------------------------------------------------------
+    # -- the network -----------------------------------------------------------
 
     def lose(self) -> None:
         """Of what was said, a part is on its way and may arrive at any time."""
@@ -982,7 +1012,7 @@ class World:
         self.now_ms += self.random.choice([1, 5, 20, 100, 600])
         self.take(self.talk.tick(self.now_ms))
 
-    # -- all of it --------------------------------------------------------------------------
+    # -- all of it -------------------------------------------------------------
 
     def step(self, *, faults: bool) -> None:
         calm = [self.open, self.serve, self.serve, self.answer, self.answer]

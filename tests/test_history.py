@@ -179,3 +179,25 @@ def test_keys_are_apart():
 def test_a_key_that_nobody_wrote():
     verdict = check([append("a", 1, 0, 1, 4)], {"k": b"a.1;", "x": b"b.1;"})
     assert verdict.disorder == 1
+
+
+BLIND = {
+    "own write not seen",
+    "another's write not seen",
+    "before what had ended",
+    "a read behind another clerk's read",
+}
+
+
+@pytest.mark.parametrize("name", sorted(BLIND))
+def test_what_is_wrong_without_the_value_in_the_end(name):
+    records, _, what = WRONG[name]
+    verdict = check(records)
+    assert getattr(verdict, what) >= 1
+    assert not verdict.is_right
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_without_the_value_in_the_end(name):
+    verdict = check(RIGHT[name][0])
+    assert verdict.findings == []

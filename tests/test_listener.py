@@ -110,6 +110,29 @@ def test_closing_says_goodbye_to_all_and_waits_for_them():
     assert closed == ["closed"]
 
 
+def test_closing_waits_for_those_who_are_refused_too():
+    door = Door(connections_max=0)
+    link = door.call()
+    closed: list[str] = []
+    door.listener.close().addCallback(lambda _: closed.append("closed"))
+    assert closed == []
+    hang_up(link)
+    assert closed == ["closed"]
+
+
+def test_nothing_is_kept_of_those_who_have_gone():
+    door = Door(connections_max=5)
+    links = [door.call(f"10.0.0.{host}") for host in range(10)]
+    for link in links:
+        hang_up(link)
+    listener = door.listener
+    assert [
+        len(listener._links),
+        len(listener._refused),
+        len(listener._per_peer),
+    ] == [0, 0, 0]
+
+
 def test_closing_with_nobody_there():
     closed: list[str] = []
     door = Door()

@@ -94,6 +94,38 @@ def test_leaves_fill_split_empty_and_join(
     assert len(model.pairs) == len(store)
 
 
+ORDERS = {
+    "upwards": list(range(3000)),
+    "downwards": list(range(3000))[::-1],
+    "shuffled": [n * 1009 % 3000 for n in range(3000)],
+    "from the middle": [(1500 + n) % 3000 for n in range(3000)],
+    "every third first": [n for first in range(3) for n in range(first, 3000, 3)],
+}
+
+
+@pytest.mark.parametrize("deleted", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("inserted", ORDERS.values(), ids=ORDERS)
+def test_leaves_in_whatever_order(inserted: list[int], deleted: list[int]) -> None:
+    keys = [b"%04d" % n for n in range(3000)]
+    store = Store()
+    do(store, *(Put(keys[n], b"") for n in inserted))
+    check_leaves(store)
+    assert [key for key, _ in store._pairs.items()] == keys
+    for first in range(0, 3000, 150):
+        do(store, *(Delete(keys[n]) for n in deleted[first : first + 150]))
+        check_leaves(store)
+    assert store._pairs._leaves == [{}]
+
+
+def test_a_full_leaf_is_split_by_the_next_key() -> None:
+    store = filled(LEAF_PAIRS_MAX)
+    do(store, Put(b"00000", b"again"))
+    assert len(store._pairs._leaves) == 1
+    do(store, Put(b"next", b""))
+    sizes = [len(leaf) for leaf in store._pairs._leaves]
+    assert sizes == [LEAF_PAIRS_MAX // 2, LEAF_PAIRS_MAX // 2 + 1]
+
+
 # -- cuts ----------------------------------------------------------------------
 
 
@@ -173,6 +205,40 @@ def test_a_closed_cut_gives_nothing_and_keeps_nothing() -> None:
     leaf = store._pairs._leaves[-1]
     do(store, Put(max(leaf), b"new"))
     assert leaf is store._pairs._leaves[-1]  # no copy is made any more
+
+
+def test_only_what_is_still_to_be_taken_out_is_copied() -> None:
+    store = filled(3000, bytes(100))
+    cut = store.cut()
+    before = store._pairs._leaves.copy()
+    cut.take(100_000)
+    do(store, *(Put(key, b"new") for leaf in before for key in list(leaf)[:2]))
+    same = [new is old for new, old in zip(store._pairs._leaves, before, strict=True)]
+    assert same == sorted(same, reverse=True)
+    assert sum(len(leaf) for leaf, kept in zip(before, same, strict=True) if kept) > 700
+    assert same[-1] is False
+    again = store._pairs._leaves.copy()
+    do(store, *(Put(key, b"newer") for leaf in before for key in list(leaf)[:2]))
+    while cut.take(100_000):
+        pass
+    do(store, *(Put(key, b"newest") for leaf in before for key in list(leaf)[:2]))
+    assert all(a is b for a, b in zip(store._pairs._leaves, again, strict=True))
+    cut.close()
+
+
+def test_a_long_value_is_not_copied_by_every_append() -> None:
+    store = Store()
+    do(store, Append(b"k", bytes(9000)), Append(b"k", b"1"))
+    value = store._pairs.get(b"k")
+    do(store, Append(b"k", b"2"))
+    assert store._pairs.get(b"k") is value
+    cut = store.cut()
+    do(store, Append(b"k", b"3"))
+    copied = store._pairs.get(b"k")
+    assert copied is not value
+    do(store, Append(b"k", b"4"))
+    assert store._pairs.get(b"k") is copied
+    cut.close()
 
 
 def test_a_grown_value_does_not_grow_in_the_cut() -> None:
@@ -256,6 +322,16 @@ def test_a_copy_is_independent() -> None:
     assert before == copy.digest()
     copy.cut().close()
     cut.close()
+
+
+def test_a_value_that_grew_is_not_shared_with_a_copy() -> None:
+    store = Store()
+    do(store, Append(b"k", bytes(9000)), Append(b"k", b"!"))
+    copy = store.copy()
+    assert do(store, Append(b"k", b"?")) == [9002]
+    assert do(copy, Append(b"k", b"1"), Append(b"k", b"2")) == [9002, 9003]
+    assert ask(store, Get(b"k")) == [bytes(9000) + b"!?"]
+    assert ask(copy, Get(b"k")) == [bytes(9000) + b"!12"]
 
 
 PROGRAM = """

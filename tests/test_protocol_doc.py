@@ -96,7 +96,7 @@ class Vector:
 VECTORS = [Vector(block) for block in blocks(PAGE, "vector")]
 
 
-# -- the table of messages -------------------------------------------------------------
+# -- the table of messages ----------------------------------------------------
 
 
 ROWS = {code(row[1])[0]: row for row in table(section(PAGE, "Every message"))}
@@ -130,7 +130,7 @@ def test_every_reason_for_a_goodbye_is_told() -> None:
     assert list(GOODBYES) == [code(row[0])[0] for row in rows]
 
 
-# -- the vectors ------------------------------------------------------------------------
+# -- the vectors --------------------------------------------------------------
 
 
 def test_every_message_has_a_vector() -> None:
@@ -163,7 +163,7 @@ def test_what_is_refused(who: str, frame: str, reason: str) -> None:
     assert reason == raised.value.reason
 
 
-# -- status -----------------------------------------------------------------------------
+# -- status -------------------------------------------------------------------
 
 
 def shape(value: Any) -> Any:
@@ -188,7 +188,7 @@ def test_status_has_the_shape_that_is_told() -> None:
     assert shape(told) == shape(real)
 
 
-# -- the walks through the code ------------------------------------------------------
+# -- the walks through the code -----------------------------------------------
 
 
 LINK = re.compile(r"\[`([\w.]+)`\]\(\.\./([\w/]+\.py)\)")

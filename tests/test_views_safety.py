@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from tests.stories import CLUSTER, member
 from viewservice import views as rules
 from viewservice.roster import Roster
+from viewservice.server import Server
 from viewservice.views import Views
 from wire.messages import NO_VIEW, Member, Ping, View, ViewIs
 
@@ -152,13 +153,13 @@ Move = Callable[[World], None]
 
 
 class Size(NamedTuple):
-    """How far a walk goes."""
+    """How far a walk goes: views, restarts, moves."""
 
     backups: int
     numbers: int
     restarts: int
+    depth: int
     accusations: bool = False
-    forgets: int = 0
     strict: bool = False
 
 
@@ -210,14 +211,32 @@ def accusations(world: World) -> Iterator[Move]:
         yield World.weigh
 
 
-def walk(size: Size, names: str = "ABC") -> Iterator[World]:
-    """Every state within *size*, once; none beyond its last view."""
+def nothing(size: Size) -> World:
+    """Three servers, of whom none has called."""
     roster = Roster(DEAD_PINGS, 0)
-    start = World(
-        Views(CLUSTER, roster, backups_max=size.backups, strict=size.strict), names
-    )
+    limits = {"backups_max": size.backups, "strict": size.strict}
+    return World(Views(CLUSTER, roster, **limits), "ABC")
+
+
+def in_step(size: Size) -> World:
+    """A view that is acknowledged and in use; the others are idle."""
+    world = nothing(size)
+    for _ in range(3):
+        for name in "ABC":
+            world.ping(name, heard=True)
+        for backup in world.copies["A"].known.backups:
+            world.bring_up("A", backup.name)
+    world.ping("A", heard=True)
+    world.commit("A")
+    assert world.views.acknowledged
+    return world
+
+
+def walk(start: World, size: Size) -> Iterator[World]:
+    """Every state within *size*, once, the nearest first."""
     seen, rim = {start.key()}, [start]
-    while rim:
+    yield start
+    for _ in range(size.depth):
         inner, rim = rim, []
         for world in inner:
             for move in moves(world, size):
@@ -230,3 +249,87 @@ def walk(size: Size, names: str = "ABC") -> Iterator[World]:
                 after.check()
                 rim.append(after)
                 yield after
+
+
+SIZES = {
+    Size(1, 9, 1, 5): (nothing, 6793),
+    Size(1, 9, 1, 7): (in_step, 8118),
+    Size(2, 9, 1, 5, accusations=True): (in_step, 5408),
+    Size(2, 9, 1, 6): (in_step, 6959),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_eligible_lacks_an_answer(size: Size) -> None:
+    start, count = SIZES[size]
+    assert count == sum(1 for _ in walk(start(size), size))
+
+
+# -- the walk is tested for rejecting ------------------------------------------------
+
+ADVANCE, BELIEVE, MAY_LEAD = Views._advance, Views._believe, Views._may_lead
+
+
+def eligible_once_is_eligible_for_ever(views: Views, proposed: View) -> None:
+    eligible = views.eligible
+    ADVANCE(views, proposed)
+    views.eligible |= eligible
+
+
+def nobody_is_a_holder(views: Views, proposed: View) -> None:
+    ADVANCE(views, proposed)
+    views.view = replace(views.view, holders=())
+
+
+def any_number_will_do(views: Views, ping: Ping) -> None:
+    BELIEVE(views, replace(ping, number=views.view.number))
+
+
+def to_know_the_number_is_to_be_in_step(views: Views, ping: Ping) -> None:
+    BELIEVE(views, replace(ping, synced=tuple(b.name for b in views.view.backups)))
+
+
+def any_backup_will_do(views: Views, leader: Server) -> bool:
+    name = leader.member.name
+    if views.primary_is_gone() and views.view.backup(name):
+        views.eligible |= {name}
+    return MAY_LEAD(views, leader)
+
+
+def anybody_will_do(views: Views, leader: Server) -> bool:
+    return views.primary_is_gone() or MAY_LEAD(views, leader)
+
+
+def a_name_is_enough(one: Member, other: Member | None) -> bool:
+    return other is not None and one.name == other.name
+
+
+def founding_again(views: Views) -> bool:
+    return not views.view.number or views.view.founding
+
+
+#: What is replaced, by what; R3, F1 and so on name the mistakes that they are.
+MUTANTS: list[tuple[type, str, Callable[..., object]]] = [
+    (Views, "_advance", eligible_once_is_eligible_for_ever),  # R3
+    (Views, "_advance", nobody_is_a_holder),  # F1, F2
+    (Views, "_believe", any_number_will_do),  # V4
+    (Views, "_believe", to_know_the_number_is_to_be_in_step),  # V1
+    (Views, "_may_lead", any_backup_will_do),  # V2, T1
+    (Views, "_may_lead", anybody_will_do),  # V10
+    (Member, "is_same_copy", a_name_is_enough),  # V7
+    (Views, "is_unfounded", founding_again),  # V18
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant[2].__name__)
+def test_a_wrong_rule_is_found_out(
+    mutant: tuple[type, str, Callable[..., object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search() -> None:
+        for start, size in (in_step, Size(2, 9, 1, 6)), (nothing, Size(1, 9, 0, 5)):
+            for world in walk(start(size), size):
+                world.check()
+
+    monkeypatch.setattr(*mutant)
+    with pytest.raises(AssertionError):
+        search()

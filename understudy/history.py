@@ -103,21 +103,40 @@ class Verdict:
             self.findings.append(what)
 
 
-def check(records: Iterable[Record], finals: Mapping[str, bytes]) -> Verdict:
-    """Hold *records* against *finals*, the value of every key in the end."""
+def check(
+    records: Iterable[Record], finals: Mapping[str, bytes] | None = None
+) -> Verdict:
+    """Hold *records* against *finals*, the value of every key in the end.
+
+    None: the values cannot be read any more; then only the answers are held
+    against each other.
+    """
     by_key: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_key[record.key].append(record)
     verdict = Verdict()
     for key, those in by_key.items():
+        _count(verdict, those)
+        if finals is None:
+            _check_times(verdict, those, _said_places(those))
+            continue
         final = finals.get(key, b"")
         _check_marks(verdict, key, those, final)
-        _check_order(verdict, key, those, final)
-    for key in finals.keys() - by_key.keys():
-        if finals[key]:
+        _check_times(verdict, _credible(verdict, key, those, final), _places(final))
+    for key in (finals or {}).keys() - by_key.keys():
+        if finals and finals[key]:
             verdict.disorder += 1
             verdict.found(f"{key}: nobody has appended, but there is a value")
     return verdict
+
+
+def _count(verdict: Verdict, records: list[Record]) -> None:
+    for record in records:
+        if isinstance(record, Read):
+            verdict.reads += 1
+        else:
+            verdict.acknowledged += record.outcome == DONE
+            verdict.in_doubt += record.outcome == IN_DOUBT
 
 
 # -- what is there, and how often --------------------------------------------------
@@ -130,8 +149,6 @@ def _check_marks(
     for record in records:
         if isinstance(record, Append):
             _check_mark(verdict, record, there.pop(record.mark(), 0))
-        else:
-            verdict.reads += 1
     for strange in there:
         verdict.disorder += 1
         verdict.found(f"{key}: nobody has appended {strange!r}, but it is there")
@@ -139,8 +156,6 @@ def _check_marks(
 
 
 def _check_mark(verdict: Verdict, append: Append, count: int) -> None:
-    verdict.acknowledged += append.outcome == DONE
-    verdict.in_doubt += append.outcome == IN_DOUBT
     if count == 0 and append.outcome == DONE:
         verdict.lost += 1
         verdict.found(f"lost: {append}")
@@ -176,38 +191,49 @@ def _marks(value: bytes) -> Iterator[bytes]:
 # -- in which order -------------------------------------------------------------------
 
 
-def _check_order(
+def _credible(
     verdict: Verdict, key: str, records: list[Record], final: bytes
+) -> list[Record]:
+    """*records* without the reads of what the value never was."""
+    beginnings = _checksums(final, records)
+    credible = []
+    for record in records:
+        if isinstance(record, Read) and beginnings.get(record.length) != record.crc:
+            verdict.reads_back += 1
+            verdict.found(f"no beginning of the value of {key}: {record}")
+        else:
+            credible.append(record)
+    return credible
+
+
+def _check_times(
+    verdict: Verdict, records: list[Record], places: Mapping[bytes, int]
 ) -> None:
     """Sweep through time: whatever begins takes effect after all that ended."""
-    places = _places(final)
-    beginnings: Mapping[int, int] = _checksums(final, records)
-    events: list[tuple[int, int, Record]] = []
+    events: list[tuple[int, int, int, Record]] = []
     for record in records:
+        is_done = True
         if isinstance(record, Read):
-            if beginnings.get(record.length) != record.crc:
-                verdict.reads_back += 1
-                verdict.found(f"no beginning of the value of {key}: {record}")
-                continue
-        elif record.mark() not in places:
-            continue  # Lost, or never executed: found above, and without a place.
-        events.append((record.began_ns, 1, record))
-        if isinstance(record, Read) or record.outcome == DONE:
-            events.append((record.ended_ns, 0, record))
-    known = 0
-    # What ends when another begins is taken to end later: that accuses nobody.
-    for _, is_beginning, record in sorted(
-        events, key=lambda event: (event[0], 1 - event[1])
-    ):
-        at = record.length if isinstance(record, Read) else places[record.mark()]
-        if not is_beginning:
-            known = max(known, at)
-        elif isinstance(record, Read):
-            if at < known:
-                verdict.reads_back += 1
-                verdict.found(f"{known} bytes were known: {record}")
+            at = record.length
         else:
+            # Without a place: lost, or never executed, and found above.
+            at = places.get(record.mark(), -1)
+            is_done = record.outcome == DONE
+        if at >= 0:
+            # What ends when another begins is taken to end later: that accuses
+            # nobody.
+            events.append((record.began_ns, 0, at, record))
+            if is_done:
+                events.append((record.ended_ns, 1, at, record))
+    known = 0
+    for _, is_end, at, record in sorted(events, key=lambda event: event[:2]):
+        if is_end:
+            known = max(known, at)
+        elif not isinstance(record, Read):
             _check_place(verdict, record, at, known)
+        elif at < known:
+            verdict.reads_back += 1
+            verdict.found(f"{known} bytes were known: {record}")
 
 
 def _check_place(verdict: Verdict, append: Append, at: int, known: int) -> None:
@@ -217,6 +243,15 @@ def _check_place(verdict: Verdict, append: Append, at: int, known: int) -> None:
     if at - len(append.mark()) < known:
         verdict.disorder += 1
         verdict.found(f"it is at {at}, but {known} bytes were known: {append}")
+
+
+def _said_places(records: list[Record]) -> dict[bytes, int]:
+    """Mark -> the value's length with it, as it was said."""
+    return {
+        each.mark(): each.length
+        for each in records
+        if isinstance(each, Append) and each.outcome == DONE
+    }
 
 
 def _places(final: bytes) -> dict[bytes, int]:

@@ -48,7 +48,8 @@ class Worker:
 
     Each record goes to *take* as soon as its operation has ended.  With more
     than one *outstanding*, so many operations are under way at any time.  One
-    in *hasty* calls (0: none) has a deadline that it may well miss.
+    in *hasty* calls (0: none) has a deadline that it may well miss.  Before the
+    next one it thinks for *think_s* seconds.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Worker:
         *,
         outstanding: int = 1,
         hasty: int = 0,
+        think_s: float = 0.0,
     ) -> None:
         self.name = name
         self._reactor = reactor
@@ -68,6 +70,7 @@ class Worker:
         self._random = random
         self._take = take
         self._hasty = hasty
+        self._think_s = think_s
         self._number = 0
         self._epochs = [0] * LANES
         self._is_stopping = False
@@ -91,6 +94,8 @@ class Worker:
                 await self._append(lane)
             else:
                 await self._read(lane)
+            if self._think_s:
+                await _pause(self._reactor, self._think_s)
 
     def _timeout(self) -> float | None:
         if self._hasty and not self._random.randrange(self._hasty):

@@ -23,7 +23,7 @@ _RIGHT: Final = 1048
 _TOP: Final = 104
 _BOTTOM: Final = 330
 _BAND: Final = 26
-_LEGEND_TOP: Final = 460
+_LEGEND_TOP: Final = 476
 _LEGEND_LINE: Final = 26
 
 #: Plain colours and no variables: whatever shows pictures shows this one.
@@ -91,8 +91,9 @@ class _Scale:
 
 def draw(bins: Sequence[int], bin_s: float, moments: Sequence[Moment]) -> str:
     """The SVG.  *bins* are the answers in each *bin_s* seconds."""
-    rates = [count / bin_s for count in bins] or [0.0]
-    scale = _Scale(max(len(bins) * bin_s, bin_s), _ceiling(max(rates)))
+    # The last bin was not lived to its end, and would look like a fall.
+    rates = [count / bin_s for count in bins[:-1]] or [0.0]
+    scale = _Scale(len(rates) * bin_s, _ceiling(max(rates)))
     strikes = [moment for moment in moments if moment.kind == "strike"]
     notes = [moment for moment in moments if moment.kind == "note"]
     lines = max(len(strikes), len(notes))

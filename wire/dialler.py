@@ -217,12 +217,13 @@ class Dialler(Factory):
         if self._is_told_made:
             self._is_told_made = False
             self._told[self.address] = reason
-            _log.warning("link.lost", address=self.address, reason=reason)
+            log = _log.warning if self._stopping is None else _log.debug
+            log("link.lost", address=self.address, reason=reason)
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
             self._is_flapping = True
-        if not self._is_settled:
+        if not self._is_settled and self._stopping is None:
             self._failed(reason)
         self._is_settled = False
         if self._stopping is not None:

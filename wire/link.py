@@ -184,7 +184,9 @@ class Link(Protocol):
             data = data[sent:]
         plain.write(data)
         if self.unsent_bytes > UNSENT_BYTES_MAX:
-            self._abort(f"does not read: {self.unsent_bytes} bytes are unsent")
+            why = f"does not read: {self.unsent_bytes} bytes are unsent"
+            _log.warning("link.aborted", peer=self.peer, reason=why)
+            self._abort(why)
 
     @property
     def unsent_bytes(self) -> int:
@@ -227,9 +229,7 @@ class Link(Protocol):
         self._abort("aborted")
 
     def _abort(self, why: str) -> None:
-        if not self._why:
-            self._why = why
-            _log.info("link.aborted", peer=self.peer, reason=why)
+        self._why = self._why or why
         self._end()
         self.transport.abortConnection()
 

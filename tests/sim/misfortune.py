@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from tests.sim.agenda import MS, S
 
 if TYPE_CHECKING:
+    from tests.sim.server import ServerProcess
     from tests.sim.world import World
 
 #: Kind -> how likely a seed knows it, in percent.
@@ -47,7 +48,7 @@ class Misfortune:
         self.kinds = [
             kind for kind, percent in KINDS.items() if random.randrange(100) < percent
         ]
-        self._pause_us = random.choice((100, 250, 600)) * MS
+        self._gap_max_us = random.choice((150, 400, 1000)) * MS
         self._does: dict[str, Callable[[], str]] = {
             "crash": self._crash,
             "crash without mercy": self._crash_anybody,
@@ -82,7 +83,7 @@ class Misfortune:
         return self._random.randrange(2 * S)
 
     def _gap_us(self) -> int:
-        return self._random.randrange(2 * self._pause_us)
+        return self._random.randrange(self._gap_max_us)
 
     def _strike(self) -> None:
         if self.is_over:
@@ -101,35 +102,30 @@ class Misfortune:
     # -- processes ----------------------------------------------------------------
 
     def _crash(self) -> str:
-        """Somebody, but nobody without whom everything would be lost."""
+        return self._end(self._spared(), lambda server: server.end())
+
+    def _crash_anybody(self) -> str:
+        return self._end(self._world.running(), lambda server: server.end())
+
+    def _leave(self) -> str:
+        return self._end(self._spared(), lambda server: server.leave())
+
+    def _spared(self) -> list[ServerProcess]:
+        """Those without whom nothing is lost."""
         world = self._world
         heirs = world.chronicle.heirs()
-        servers = world.running()
-        if len(heirs) < 2:
-            servers = [server for server in servers if server not in heirs]
+        if len(heirs) > 1 or not world.chronicle.commit:
+            return world.running()
+        return [server for server in world.running() if server not in heirs]
+
+    def _end(
+        self, servers: list[ServerProcess], end: Callable[[ServerProcess], None]
+    ) -> str:
         if not servers:
             return "nobody"
         server = self._random.choice(servers)
-        server.end()
-        self._for_a_while(lambda: world.start_server(server.name))
-        return server.name
-
-    def _crash_anybody(self) -> str:
-        world = self._world
-        if not (servers := world.running()):
-            return "nobody"
-        server = self._random.choice(servers)
-        server.end()
-        self._for_a_while(lambda: world.start_server(server.name))
-        return server.name
-
-    def _leave(self) -> str:
-        world = self._world
-        if len(world.chronicle.heirs()) < 2 or not (servers := world.running()):
-            return "nobody"
-        server = self._random.choice(servers)
-        server.leave()
-        self._for_a_while(lambda: world.start_server(server.name))
+        end(server)
+        self._for_a_while(lambda: self._world.start_server(server.name))
         return server.name
 
     def _pause(self) -> str:

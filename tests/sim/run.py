@@ -19,7 +19,7 @@ from tests.sim.world import World
 from wire.commands import Get
 
 #: How long misfortune lasts, and how long healing may take.
-MISFORTUNE_US: Final = 5 * S
+MISFORTUNE_US: Final = 4 * S
 HEALING_US: Final = 60 * S
 
 #: The steps of the search for one key; most need one for each operation.
@@ -114,7 +114,7 @@ class Life:
         for _ in range(world.settings.clerks):
             self.workload.begin(world.start_clerk())
         # Most worlds stand before anything goes wrong; some never quite do.
-        world.run(world.random.choice((0, 1, 2)) * world.settings.interval_us * 5)
+        world.run(world.random.choice((0, 4, 8, 16)) * world.settings.interval_us)
         world.misfortune.begin()
         world.run(misfortune_us)
 

@@ -29,10 +29,10 @@ class Workload:
         self._world = world
         self._random = world.random
         self.is_over = False
-        self._think_us = world.random.choice((5, 30, 120)) * MS
+        self._think_us = world.random.choice((10, 60, 250)) * MS
         self._reads = world.random.choice((10, 40, 70))
         self._deadlines = world.random.choice((0, 0, 20))
-        self._outstanding_max = world.random.choice((1, 2, 4, 6))
+        self._outstanding_max = world.random.choice((1, 2, 3, 5))
         self._last: dict[bytes, bytes] = {}
 
     def begin(self, clerk: ClerkProcess) -> None:

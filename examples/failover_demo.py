@@ -1,0 +1,7 @@
+"""A failover under load, live: ``python examples/failover_demo.py [--picture FILE]``."""
+
+import sys
+
+from understudy.demo import demo
+
+sys.exit(demo(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Real processes, killed and paused at random: ``python -m tests.chaos --help``."""

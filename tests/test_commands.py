@@ -1,0 +1,431 @@
+"""The `understudy` command over a running service: answers and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.processes import ROOT, Service, is_safe, service, understudy, wait_for
+from understudy.main import main
+from wire.codec import Decoder, encode
+from wire.messages import (
+    CLERK,
+    SERVER,
+    VERSION,
+    VIEW_SERVICE,
+    Batch,
+    Hello,
+    Member,
+    OpenSession,
+    SessionOpened,
+    View,
+    ViewIs,
+    Watch,
+)
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with service(tmp_path_factory.mktemp("commands"), ("s1", "s2")) as running:
+        running.safe()
+        yield running
+
+
+def told(done):
+    """Exit code, stdout, and whether anything was complained about."""
+    return done.returncode, done.stdout, bool(done.stderr)
+
+
+def test_put_get_append_delete(running: Service):
+    assert told(running.command("put", "a", "one")) == (0, b"", False)
+    assert told(running.command("get", "a")) == (0, b"one\n", False)
+    assert told(running.command("append", "a", "two")) == (0, b"6\n", False)
+    assert told(running.command("get", "--raw", "a")) == (0, b"onetwo", False)
+    assert told(running.command("delete", "a")) == (0, b"", False)
+    gone = running.command("get", "a")
+    assert told(gone) == (1, b"", True)
+    assert b"no such key: 'a'" in gone.stderr
+    assert running.command("delete", "a").returncode == 1
+
+
+def test_bytes_come_back_as_they_went(running: Service):
+    value = bytes(range(256)) * 100
+    assert running.command("put", "bytes", "-", stdin=value).returncode == 0
+    assert running.command("get", "bytes", "--raw").stdout == value
+    assert told(running.command("put", "empty", "")) == (0, b"", False)
+    assert told(running.command("get", "empty")) == (0, b"\n", False)
+
+
+def test_cas(running: Service):
+    assert running.command("cas", "c", "first", "--absent").returncode == 0
+    again = running.command("cas", "c", "second", "--absent")
+    assert again.returncode == 1
+    assert b"'c' is not absent" in again.stderr
+    assert running.command("cas", "c", "first", "second").returncode == 0
+    wrong = running.command("cas", "c", "first", "third")
+    assert wrong.returncode == 1
+    assert b"'c' is not 'first'" in wrong.stderr
+    assert running.command("get", "c").stdout == b"second\n"
+
+
+def test_incr(running: Service):
+    assert told(running.command("incr", "n")) == (0, b"1\n", False)
+    assert told(running.command("incr", "n", "41")) == (0, b"42\n", False)
+    assert told(running.command("incr", "n", "-50")) == (0, b"-8\n", False)
+    running.command("put", "word", "seven")
+    wrong = running.command("incr", "word")
+    assert told(wrong) == (1, b"", True)
+    assert b"number" in wrong.stderr
+
+
+def test_scan(running: Service):
+    for key, value in (("x1", "a\tb"), ("x2", "ü"), ("x3", "line\n")):
+        running.command("put", key, value)
+    assert (
+        running.command("scan", "--prefix", "x").stdout.decode()
+        == "x1\ta\\tb\nx2\tü\nx3\tline\\n\n"
+    )
+    assert (
+        running.command("scan", "--start", "x2", "--end", "x3").stdout
+        == "x2\tü\n".encode()
+    )
+    assert (
+        running.command("scan", "--prefix", "x", "--limit", "1").stdout
+        == b"x1\ta\\tb\n"
+    )
+    found = json.loads(running.command("scan", "--prefix", "x3", "--json").stdout)
+    assert found == [{"key": "x3", "value": "line\n"}]
+
+
+def test_json(running: Service):
+    running.command("put", "j", "-", stdin=b"\xff\x00")
+    found = json.loads(running.command("get", "j", "--json").stdout)
+    assert found == {"key": "j", "value_base64": "/wA="}
+    missing = running.command("get", "nothing", "--json")
+    assert missing.returncode == 1
+    assert json.loads(missing.stdout)["error"]["code"] == "no such key"
+
+
+def test_too_large(running: Service):
+    key = running.command("put", "-", "v", stdin=b"")
+    assert key.returncode == 0, "a dash is a key like any other"
+    large = running.command("put", "large", "-", stdin=bytes(8 * 1024 * 1024 + 1))
+    assert told(large) == (1, b"", True)
+    assert b"8388608" in large.stderr
+    assert running.command("put", "k" * 65537, "v").returncode == 1
+    exact = bytes(8 * 1024 * 1024)
+    assert running.command("put", "large", "-", stdin=exact).returncode == 0
+    assert running.command("get", "large", "--raw").stdout == exact
+    assert running.command("delete", "large").returncode == 0
+
+
+def test_status(running: Service):
+    found = json.loads(
+        running.command("status", "--json", "--wait", "acknowledged").stdout
+    )
+    assert is_safe(found)
+    assert {"cluster", "view", "servers", "waiting", "history"} <= found.keys()
+    words = running.command("status").stdout.decode()
+    primary = found["view"]["primary"]
+    assert f"primary {primary}" in words
+    for server in found["servers"]:
+        assert server["address"] in words
+        assert server["incarnation"][:8] in words
+
+
+def test_verify(running: Service):
+    running.command("put", "v", "w")
+    done = running.command("verify")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"ok: ")
+    found = json.loads(running.command("verify", "--json").stdout)
+    assert found["same"] is True
+    digests = {member["digest"] for member in found["members"]}
+    assert len(found["members"]) == 2
+    assert len(digests) == 1
+    assert len(digests.pop()) >= 16
+
+
+def test_watch_starts_with_the_view_and_ends_with_ctrl_c(running: Service):
+    watching = subprocess.Popen(
+        (
+            sys.executable,
+            "-m",
+            "understudy",
+            "watch",
+            "--json",
+            "--views",
+            running.address,
+        ),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert first["number"] == running.status()["view"]["number"]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+
+
+def test_a_get_is_quick(running: Service):
+    running.command("put", "quick", "1")
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert running.command("get", "quick").returncode == 0
+        times.append(time.monotonic() - began)
+    # The least of them: the machine may be busy with other things.
+    assert min(times) < 0.5
+
+
+# -- nobody there ----------------------------------------------------------------------
+
+#: Nobody listens on it: it is reserved.
+NOBODY = "tcp:127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "k"),
+        ("put", "k", "v"),
+        ("status",),
+        ("status", "--wait", "acknowledged"),
+        ("verify",),
+        ("watch",),
+    ],
+)
+def test_no_view_service(arguments):
+    began = time.monotonic()
+    done = understudy(*arguments, "--views", NOBODY, "--timeout", "0.5")
+    assert done.returncode == 4
+    assert time.monotonic() - began < 5
+    assert NOBODY.encode() in done.stderr
+    assert b"connection refused" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_no_server_within_the_timeout(tmp_path):
+    with service(tmp_path, ()) as running:
+        done = running.command("put", "k", "v", "--timeout", "0.7")
+        assert done.returncode == 4
+        assert b"no primary" in done.stderr
+        waiting = running.command(
+            "status", "--wait", "acknowledged", "--timeout", "0.7"
+        )
+        assert waiting.returncode == 4
+        assert b"twistd pbserver" in waiting.stderr
+
+
+# -- sent, and no answer ---------------------------------------------------------------
+
+
+class Mute:
+    """A view service and a primary that open sessions, take batches, and never
+    answer one: in threads, until closed."""
+
+    CLUSTER = bytes(range(16))
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self.address, server = (
+            f"tcp:127.0.0.1:{each.getsockname()[1]}" for each in self._sockets
+        )
+        self._member = Member("s1", 7, server)
+        self._view = View(3, self._member)
+        for which, each in enumerate(self._sockets):
+            threading.Thread(
+                target=self._accept, args=(each, which), daemon=True
+            ).start()
+
+    def _accept(self, listening: socket.socket, which: int) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                calling, _ = listening.accept()
+                serve = self._as_server if which else self._as_views
+                threading.Thread(
+                    target=self._talk, args=(calling, serve), daemon=True
+                ).start()
+
+    def _talk(self, calling: socket.socket, serve) -> None:
+        decoder = Decoder(CLERK, SERVER if serve == self._as_server else VIEW_SERVICE)
+        with calling, contextlib.suppress(OSError):
+            while data := calling.recv(65536):
+                for message in decoder.feed(data):
+                    for answer in serve(message):
+                        calling.sendall(encode(answer))
+
+    def _as_views(self, message):
+        if isinstance(message, Hello):
+            yield Hello(VERSION, VIEW_SERVICE, self.CLUSTER, 3, None, "", 100, 5)
+        elif isinstance(message, Watch):
+            yield ViewIs(0, self.CLUSTER, self._view, True)
+
+    def _as_server(self, message):
+        if isinstance(message, Hello):
+            yield Hello(
+                VERSION, SERVER, self.CLUSTER, 3, self._member, "pbserver.store:Store"
+            )
+        elif isinstance(message, OpenSession):
+            yield SessionOpened(message.id, 1)
+        elif isinstance(message, Batch):
+            self.batches += 1
+
+    def close(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.fixture
+def mute():
+    mute = Mute()
+    yield mute
+    mute.close()
+
+
+def test_past_its_time_after_sending_is_in_doubt(mute: Mute):
+    done = understudy(
+        "put", "k", "v", "--views", mute.address, "--timeout", "0.5", "--json"
+    )
+    assert done.returncode == 3
+    assert mute.batches >= 1
+    assert json.loads(done.stdout)["error"]["code"] == "in doubt"
+    assert b"may have been executed" in done.stderr
+
+
+def test_a_read_past_its_time_is_not_executed(mute: Mute):
+    done = understudy("get", "k", "--views", mute.address, "--timeout", "0.5")
+    assert done.returncode == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_after_sending_is_in_doubt(mute: Mute, number):
+    putting = subprocess.Popen(
+        (sys.executable, "-m", "understudy", "put", "k", "v", "--views", mute.address),
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        wait_for(lambda: mute.batches, "a batch to be sent")
+        putting.send_signal(number)
+        _, stderr = putting.communicate(timeout=10)
+    finally:
+        putting.kill()
+        putting.wait()
+    assert putting.returncode == 3
+    assert b"in doubt" in stderr
+
+
+def test_ctrl_c_before_sending_is_not_executed():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
+        putting = subprocess.Popen(
+            (sys.executable, "-m", "understudy", "put", "k", "v", "--views", address),
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        try:
+            calling, _ = silent.accept()
+            putting.send_signal(signal.SIGINT)
+            _, stderr = putting.communicate(timeout=10)
+            calling.close()
+        finally:
+            putting.kill()
+            putting.wait()
+        assert putting.returncode == 4
+        assert b"not executed" in stderr
+
+
+# -- what was typed -------------------------------------------------------------------
+
+WRONG = {
+    "nothing": ((), "COMMAND"),
+    "no such command": (("frobnicate",), "frobnicate"),
+    "no key": (("get",), "K"),
+    "an unknown option": (("get", "k", "--frob"), "--frob"),
+    "a short option": (("get", "k", "--tim", "3"), "--tim"),
+    "too many arguments": (("get", "k", "l"), "l"),
+    "a malformed address": (
+        ("get", "k", "--views", "localhost:7400"),
+        "localhost:7400",
+    ),
+    "a port out of range": (("get", "k", "--views", "tcp:h:70000"), "tcp:h:70000"),
+    "no time": (("get", "k", "--timeout", "0"), "'0'"),
+    "a time that is none": (("get", "k", "--timeout", "nan"), "'nan'"),
+    "no number": (("incr", "k", "x"), "'x'"),
+    "a number too large": (("incr", "k", str(2**63)), str(2**63)),
+    "cas without a new value": (("cas", "k", "old"), "OLD and NEW"),
+    "cas absent with an old value": (
+        ("cas", "k", "old", "new", "--absent"),
+        "--absent",
+    ),
+    "a scan by prefix and range": (("scan", "--prefix", "a", "--end", "b"), "--prefix"),
+    "a limit of none": (("scan", "--limit", "0"), "'0'"),
+    "a wait for nothing": (("status", "--wait", "godot"), "godot"),
+    "no servers": (("up", "--servers", "0"), "'0'"),
+    "a port too large": (("up", "--base-port", "99999"), "'99999'"),
+    "a picture nowhere": (("demo", "--picture", "/nowhere/at/all.svg"), "/nowhere/at"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_usage(name, capsys):
+    arguments, what = WRONG[name]
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    said = capsys.readouterr()
+    assert what in said.err
+    assert said.out == ""
+
+
+def test_usage_of_a_process():
+    done = understudy("get", "k", "--timeout", "soon")
+    assert told(done) == (2, b"", True)
+    assert done.stderr.startswith(b"understudy get: argument --timeout: 'soon'")
+
+
+def test_usage_of_the_environment():
+    done = understudy("get", "k", env={"UNDERSTUDY_VIEWS": "nonsense"})
+    assert done.returncode == 2
+    assert b"UNDERSTUDY_VIEWS" in done.stderr
+    assert b"nonsense" in done.stderr
+
+
+def test_the_environment_names_the_view_service(running: Service):
+    addresses = f"{NOBODY}, {running.address}"
+    done = understudy("get", "nothing", env={"UNDERSTUDY_VIEWS": addresses})
+    assert done.returncode == 1
+
+
+def test_a_broken_pipe_is_no_traceback(running: Service):
+    for number in range(3):
+        running.command("put", f"p{number}", "x" * 100_000)
+    scanning = subprocess.Popen(
+        (sys.executable, "-m", "understudy", "scan", "--views", running.address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert scanning.stdout is not None
+    scanning.stdout.close()
+    assert scanning.stderr is not None
+    assert scanning.stderr.read() == b""
+    scanning.wait(10)

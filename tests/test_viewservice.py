@@ -1,0 +1,470 @@
+"""The view service's shell, in memory: what is told to whom, and when."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from tests.stories import CLUSTER, member
+from viewservice import service as shell
+from viewservice.options import Settings
+from viewservice.service import ViewService
+from viewservice.statefile import StateFile, decode
+from wire.codec import ProtocolError
+from wire.messages import (
+    CLERK,
+    OBSERVER,
+    SERVER,
+    VERSION,
+    Goodbye,
+    Hello,
+    Message,
+    Ping,
+    Report,
+    Status,
+    StatusIs,
+    ViewIs,
+    Wait,
+    Watch,
+)
+
+SEEDS = itertools.count()
+
+
+class Caller:
+    """A link to the service, and what it was told on it."""
+
+    def __init__(self, world: World, hello: Hello) -> None:
+        world.link_count += 1
+        self.id = world.link_count
+        self.hello = hello
+        self.peer = f"caller {self.id}"
+        self.world = world
+        self.told: list[Message] = []
+        self.refused = world.service.link_opened(self)
+
+    def send(self, message: Message) -> None:
+        self.told.append(message)
+        self.world.told.append((self, message))
+
+    def goodbye(self, reason: str, text: str) -> None:
+        self.send(Goodbye(reason, text))
+
+    def ping(self, number: int, **more: Any) -> Message:
+        assert self.hello.member
+        self.say(Ping(len(self.told) + 1, self.hello.member, number, **more))
+        return self.told[-1]
+
+    def say(self, message: Message) -> None:
+        self.world.service.received(self, message)
+
+    def leave(self) -> None:
+        self.world.service.link_closed(self, "gone")
+
+    def pushes(self) -> list[int]:
+        """The numbers of the views that it was told unasked."""
+        views = [each for each in self.told if isinstance(each, ViewIs)]
+        return [each.view.number for each in views if not each.answers]
+
+
+class World:
+    """A service that has begun, on a reactor in memory."""
+
+    def __init__(self, path: Path | None, **settings: Any) -> None:
+        state = path and str(path)
+        self.settings = Settings(dead_pings=3, state=state, **settings)
+        self.reactor = MemoryReactorClock()
+        random = Random(next(SEEDS))
+        self.service = ViewService(self.settings, self.reactor, random)
+        self.link_count = 0
+        self.told: list[tuple[Caller, Message]] = []
+        self.service.startService()
+
+    def server(self, who: str) -> Caller:
+        return Caller(self, Hello(VERSION, SERVER, member=member(who)))
+
+    def caller(self, role: str) -> Caller:
+        return Caller(self, Hello(VERSION, role))
+
+    def tick(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.reactor.advance(self.settings.ping_interval_ms / 1000)
+
+    def status(self) -> dict[str, Any]:
+        asker = self.caller(OBSERVER)
+        asker.say(Status())
+        answer = asker.told[-1]
+        assert isinstance(answer, StatusIs)
+        document: dict[str, Any] = json.loads(answer.document)
+        return document
+
+    def pair(self) -> tuple[Caller, Caller]:
+        """The view (A; B), acknowledged."""
+        a, b = self.server("A"), self.server("B")
+        self.tick(3)
+        a.ping(0)
+        b.ping(0)
+        a.ping(1)
+        a.ping(2, synced=("B",))
+        b.ping(2)
+        assert self.service.views.acknowledged
+        return a, b
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why the process would have ended."""
+    texts: list[str] = []
+    monkeypatch.setattr(shell, "fail", lambda _, text: texts.append(text))
+    return texts
+
+
+# -- remembered before told ---------------------------------------------------------
+
+
+def test_f13_whatever_is_told_is_on_disk(path: Path) -> None:
+    world = World(path)
+
+    class Suspicious(list[tuple[Caller, Message]]):
+        def append(self, told: tuple[Caller, Message]) -> None:
+            message, memory = told[1], decode(path.read_bytes())
+            if isinstance(message, ViewIs):
+                assert message.view == memory.view
+                assert message.acknowledged == memory.acknowledged
+                assert message.cluster == memory.cluster
+                assert message.change in {None, *memory.history}
+            super().append(told)
+
+    world.told = Suspicious()
+    watcher = world.caller(CLERK)
+    watcher.say(Watch())
+    a, b = world.pair()
+    c = world.server("C")
+    c.ping(0)
+    a.leave()
+    world.tick(2)
+    b.ping(2)
+    assert watcher.pushes() == [0, 1, 2, 3]
+    assert c.pushes() == [3]
+
+
+def test_the_disk_is_not_touched_by_pings_that_say_nothing_new(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(path)
+    a, b = world.pair()
+    monkeypatch.setattr(StateFile, "_sync_directory", lambda _: pytest.fail("synced"))
+    for _ in range(5):
+        a.ping(2, synced=("B",), report=Report(commit=9))
+        b.ping(2)
+        world.tick()
+
+
+def test_nothing_is_told_that_could_not_be_remembered(
+    path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(path)
+    a, b = world.pair()
+    c = world.server("C")
+
+    def full(_: StateFile) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StateFile, "_sync_directory", full)
+    before = len(world.told)
+    a.ping(2, unreachable=("B",))
+    b.ping(2)
+    c.say(Status())
+    world.tick(5)
+    assert len(world.told) == before
+    assert failures == [f"cannot write {path}: No space left on device"]
+    assert world.server("D").refused is not None
+
+
+# -- who is told of a new view, and who is asked for a ping ---------------------------
+
+
+def test_a_new_view_is_told_to_all_at_once(path: Path) -> None:
+    world = World(path)
+    a, b = world.pair()
+    watcher, asker, silent = (world.caller(role) for role in (CLERK, OBSERVER, CLERK))
+    watcher.say(Watch())
+    asker.say(Status())
+    c, d = world.server("C"), world.server("D")
+    c.ping(0)
+    before = len(world.told)
+    a.ping(2, unreachable=("B",))
+    told = [
+        (caller, message.answers)
+        for caller, message in world.told[before:]
+        if isinstance(message, ViewIs) and message.view.number == 3
+    ]
+    # Who asked is answered first, and only answered; servers before watchers.
+    assert told[0] == (a, len(a.told))
+    assert told[1:] == [(b, 0), (c, 0), (d, 0), (watcher, 0)]
+    assert silent.told == []
+
+
+def test_watching_is_being_told_now_and_later(path: Path) -> None:
+    world = World(path)
+    watcher = world.caller(CLERK)
+    watcher.say(Watch())
+    watcher.say(Watch())
+    world.pair()
+    assert watcher.pushes() == [0, 0, 1, 2]
+    watcher.leave()
+    world.server("A").ping(2)
+    assert watcher.pushes() == [0, 0, 1, 2]
+
+
+def test_who_is_due_is_asked_once(path: Path) -> None:
+    world = World(path)
+    a, b = world.pair()
+    seen = len(a.pushes())
+    for _ in range(2):
+        world.tick()
+        a.ping(2, synced=("B",))
+    assert len(a.pushes()) == seen
+    world.tick()
+    assert a.pushes()[seen:] == [2]
+    world.tick()
+    world.server("C")
+    assert a.pushes()[seen:] == [2]
+    assert isinstance(answer := a.ping(2, synced=("B",)), ViewIs)
+    assert answer.view.number == 3
+    assert b.pushes()[-1] == 3
+
+
+def test_a_lost_connection_shows_in_two_ticks(path: Path) -> None:
+    world = World(path)
+    world.tick(3)
+    a, b = world.pair()
+    seen = len(b.pushes())
+    a.leave()
+    world.tick()
+    b.ping(2)
+    assert len(b.pushes()) == seen
+    world.tick()
+    assert len(b.pushes()) == seen + 1
+
+
+def test_l2_a_pause_of_the_view_service_is_nobodys_death(path: Path) -> None:
+    world = World(path)
+    world.tick(3)
+    a, _ = world.pair()
+    a.leave()  # what it finds first when it goes on
+    world.reactor.advance(60.0)
+    world.tick()
+    states = {each["name"]: each["state"] for each in world.status()["servers"]}
+    assert states == {"A": "primary", "B": "backup"}
+
+
+# -- who is let in ------------------------------------------------------------------
+
+
+def test_a_connection_speaks_for_one_server(path: Path) -> None:
+    a = World(path).server("A")
+    with pytest.raises(ProtocolError, match="another server"):
+        a.say(Ping(1, member("B"), 0))
+    with pytest.raises(ProtocolError, match="not an address"):
+        a.say(Ping(1, member("A", "unix:/etc/passwd"), 0))
+
+
+def test_a_server_says_who_it_is(path: Path) -> None:
+    world = World(path)
+    with pytest.raises(ProtocolError, match="who it is"):
+        Caller(world, Hello(VERSION, SERVER))
+
+
+def test_a_refused_ping_is_a_goodbye(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    assert world.server("A'").ping(0) == Goodbye(
+        "name in use",
+        "A is held by incarnation 0000000000000000 at tcp:a:1; "
+        "give this server another --name",
+    )
+
+
+def test_the_cluster_is_named_once_there_is_a_view(path: Path) -> None:
+    world = World(path)
+    assert world.service.hello().cluster == b""
+    world.pair()
+    hello = world.service.hello()
+    assert hello.cluster == world.service.views.cluster
+    assert (hello.number, hello.ping_interval_ms, hello.dead_pings) == (2, 100, 3)
+
+
+def test_f12_lost_memory_is_remembered_told_and_shown(path: Path) -> None:
+    world = World(path)
+    fresh = world.server("C")
+    old = Caller(world, Hello(VERSION, SERVER, b"o" * 16, 7, member("A")))
+    assert old.refused
+    assert old.refused.reason == "memory lost"
+    assert decode(path.read_bytes()).lost == old.refused.text
+    world.tick(9)
+    answer = fresh.ping(0)
+    assert isinstance(answer, Goodbye)
+    assert answer.reason == "memory lost"
+    status = world.status()
+    assert status["memory_lost"]
+    assert status["waiting"]["code"] == "memory lost"
+    assert status["view"]["primary"] is None
+
+
+# -- what is shown -------------------------------------------------------------------
+
+
+def test_status_is_the_document_of_the_design(path: Path) -> None:
+    world = World(path)
+    a, _ = world.pair()
+    waits = Wait(("B",), "backup", "for B")
+    a.ping(2, synced=("B",), report=Report(7, 9, waits, transfer_bytes=5))
+    world.tick()
+    world.server("C").ping(0)
+    status = world.status()
+    assert status["cluster"] == world.service.views.cluster.hex()
+    assert status["view"] == {
+        "number": 2,
+        "primary": "A",
+        "backups": ["B"],
+        "holders": [],
+        "eligible": ["A", "B"],
+        "acknowledged": True,
+        "founding": False,
+    }
+    assert [each["state"] for each in status["servers"]] == [
+        "primary",
+        "backup",
+        "idle",
+    ]
+    assert status["servers"][0] == {
+        "name": "A",
+        "incarnation": "0000000000000000",
+        "address": "tcp:a:1",
+        "state": "primary",
+        "silent_ticks": 1,
+        "connected": True,
+        "position": {"commit": 7, "log": 9},
+        "waiting": {"for": ["B"], "code": "backup", "text": "for B"},
+        "transfer_bytes": 5,
+    }
+    assert status["waiting"] is None
+    last = status["history"][-1]
+    assert last["time"].endswith("+00:00")
+    assert {**last, "time": ""} == {
+        "number": 2,
+        "primary": "A",
+        "backups": ["B"],
+        "causes": [
+            {
+                "server": "B",
+                "code": "place free",
+                "evidence": "alive, in no view, and first in line",
+            }
+        ],
+        "time": "",
+    }
+    assert status["settings"] == {
+        "ping_interval_ms": 100,
+        "dead_pings": 3,
+        "backups": 1,
+        "ack_gate": "narrow",
+    }
+
+
+def test_states_of_servers(path: Path) -> None:
+    world = World(path)
+    a, b = world.pair()
+    c = world.server("C")
+    b.leave()
+    for _ in range(3):
+        world.tick()
+        a.ping(2, synced=("B",))
+        c.ping(0)
+    a.ping(2)
+    states = {each["name"]: each["state"] for each in world.status()["servers"]}
+    assert states == {"A": "primary", "B": "dead", "C": "syncing"}
+
+
+# -- beginning and ending ---------------------------------------------------------
+
+
+def restarted(path: Path, world: World, **settings: Any) -> World:
+    world.service.stopService()
+    return World(path, **settings)
+
+
+def test_v20_v21_a_restart_goes_on_where_it_was(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    before = world.status()
+    after = restarted(path, world).status()
+    for key in ("cluster", "view", "history"):
+        assert before[key] == after[key]
+
+
+def test_a_cluster_is_drawn_once(path: Path) -> None:
+    world = World(path)
+    again = restarted(path, world)
+    assert again.service.views.cluster == world.service.views.cluster
+
+
+def test_a_new_cluster_sets_the_old_state_aside(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    again = restarted(path, world, new_cluster=True)
+    assert again.service.views.cluster != world.service.views.cluster
+    assert again.service.views.view.number == 0
+    (aside,) = path.parent.glob("state.2*")
+    assert decode(aside.read_bytes()).view.number == 2
+    old = Caller(again, Hello(VERSION, CLERK, CLUSTER, 2))
+    assert old.refused
+    assert old.refused.reason == "cluster"
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"understudy view service 1 "])
+def test_a_damaged_state_is_never_begun_over(
+    path: Path, content: bytes, failures: list[str]
+) -> None:
+    path.write_bytes(content)
+    world = World(path)
+    assert path.read_bytes() == content
+    assert len(failures) == 1
+    assert "--new-cluster" in failures[0]
+    assert not world.reactor.tcpServers
+    world.service.stopService()
+
+
+def test_a_second_one_on_the_same_state_does_not_start(
+    path: Path, failures: list[str]
+) -> None:
+    World(path)
+    second = World(path)
+    assert "in use by another view service" in failures[0]
+    assert not second.reactor.tcpServers
+
+
+def test_volatile_leaves_nothing_behind(tmp_path: Path) -> None:
+    World(None).pair()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_leaves_no_timer_and_no_lock(path: Path, failures: list[str]) -> None:
+    world = World(path)
+    world.pair()
+    world.service.stopService()
+    assert not world.reactor.getDelayedCalls()
+    World(path)
+    assert failures == []
