@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint types unit grade chaos demo bench-row bench-clerk clean
+.PHONY: help setup test lint types unit grade chaos wheel-check demo bench-row bench-clerk clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,8 +32,11 @@ unit: setup  ## every test
 grade: setup  ## the lab-style tests, with points
 	$(BIN)/python -m tests.lab
 
-chaos: setup  ## real processes, killed and paused; ROUNDS=100
-	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100)
+chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)
+
+wheel-check: setup  ## the wheel, built and tried in a fresh environment
+	$(BIN)/python -m tests.wheel
 
 demo: setup  ## a failover, live
 	$(BIN)/understudy demo

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from statistics import median
@@ -25,6 +26,7 @@ from bench.systems import (
     Redis,
     System,
     Understudy,
+    busy_cores,
     compiled,
     loadgen,
     redis_server,
@@ -47,10 +49,19 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         names = _present(options.only)
+        if (busy := busy_cores()) > 0.2:
+            print(
+                f"bench: others keep {busy:.1f} of {os.cpu_count()} cores busy;"
+                " the figures will be low, and mostly show who yields",
+                file=sys.stderr,
+            )
         rows = _measure(options, names)
     except Missing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     medians = {
@@ -59,7 +70,9 @@ def main() -> int:
     }
     shape = {word: getattr(options, word.replace("-", "_")) for word in SHAPE}
     if options.json:
-        print(json.dumps({"shape": shape, "medians": medians, "rows": rows}))
+        print(
+            json.dumps({"shape": shape, "busy": busy, "medians": medians, "rows": rows})
+        )
         return 0
     print(", ".join(f"{value} {word}" for word, value in shape.items()))
     for name, figures in medians.items():
@@ -79,7 +92,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     for word, value in (SHAPE | AROUND).items():
         parser.add_argument(f"--{word}", type=type(value), default=value)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.repeats < 1:
+        parser.error(f"--repeats must be 1 or more, not {options.repeats}")
+    return options
 
 
 def _present(only: str | None) -> list[str]:

@@ -10,6 +10,7 @@ complete, leaving ends it.  No process outlives this one, see
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -182,3 +183,20 @@ def compiled() -> Path:
     subprocess.run([compiler, "-O2", "-o", new, LOADGEN_C], check=True)
     new.replace(LOADGEN)
     return LOADGEN
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many cores everything on this machine keeps busy at the moment."""
+    before = _ticks()
+    time.sleep(seconds)
+    after = _ticks()
+    elapsed = sum(after) - sum(before)
+    # Fields 3 and 4: idle, and idle with a disk awaited.
+    idle = sum(after[3:5]) - sum(before[3:5])
+    return (os.cpu_count() or 1) * (1 - idle / max(elapsed, 1))
+
+
+def _ticks() -> list[int]:
+    with Path("/proc/stat").open() as lines:
+        # Behind the eighth, the fields are counted in others already.
+        return [int(word) for word in lines.readline().split()[1:9]]

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Final
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, setters
 from attrs.validators import and_, ge, le
 from msgspec import Raw
 
@@ -60,7 +60,7 @@ Ended = list[tuple[int, Outcome]]
 _split = msgspec.msgpack.Decoder(list[Raw]).decode
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=setters.NO_OP)
 class Conversation:
     """Everything that one clerk knows."""
 
@@ -333,31 +333,35 @@ class Conversation:
         ended: Ended = []
         match message:
             case BatchAnswer(sequence, body):
-                if self.session is not None:
-                    calls = self.session.answered(sequence)
-                    ended = [] if calls is None else self._answered(calls, body)
-                    if self._early:
-                        ended += self._read_out()
                 where.heard(now_ms)
+                ended = self._batch_answered(sequence, body)
             case QueryAnswer(query, body):
-                if query in self.queries:
-                    self._early[query] = body
-                    ended = self._read_out()
                 where.heard(now_ms)
+                ended = self._query_answered(query, body)
             case SessionOpened(session_id, birth):
+                where.expect(now_ms)
                 if self.session is not None and self.session.id == session_id:
                     self.session.opened(birth)
-                    where.expect(now_ms)
-            case SessionClosed(session_id):
+            case SessionClosed():
                 if self._farewell_ms is not None:
                     self._finish()
             case BatchRefused(sequence, reason):
                 ended = self._refused(sequence, reason, now_ms)
             case NotYours(view):
                 where.refused(view, now_ms)
-            case _:
-                pass
         return ended + self._settle(now_ms)
+
+    def _batch_answered(self, sequence: int, body: bytes) -> Ended:
+        if self.session is None or (calls := self.session.answered(sequence)) is None:
+            return []  # It had its answer before.
+        ended = self._answered(calls, body)
+        return ended + self._read_out() if self._early else ended
+
+    def _query_answered(self, query: int, body: bytes) -> Ended:
+        if query not in self.queries:
+            return []
+        self._early[query] = body
+        return self._read_out()
 
     def _read_out(self) -> Ended:
         """The answers of queries, but for those that may have missed a write.

@@ -56,10 +56,14 @@ def _shapes() -> list[_Shape | None]:
 _SHAPES: Final = _shapes()
 
 
+#: Made once: most bodies have few commands.
+_SHORT_HEADERS: Final = tuple(bytes((0x90 | count,)) for count in range(16))
+
+
 def header(count: int) -> bytes:
     """How a msgpack array of *count* items begins."""
     if count < 16:
-        return bytes((0x90 | count,))
+        return _SHORT_HEADERS[count]
     if count < 1 << 16:
         return b"\xdc" + count.to_bytes(2, "big")
     return b"\xdd" + count.to_bytes(4, "big")

@@ -53,7 +53,7 @@ def failed(code: str, text: str) -> bytes:
     return _encode(Failed(code, text))
 
 
-DONE: Final = _encode(Ok(None))
+_DONE: Final = _encode(Ok(None))
 _YES: Final = _encode(Ok(value=True))
 _NO: Final = _encode(Ok(value=False))
 _NO_COMMAND: Final = failed(MALFORMED, "this is no command of the store")
@@ -109,14 +109,14 @@ def _get(pairs: Pairs, command: Get, fit: int) -> bytes:
         return _long_key(command.key)
     value = pairs.get(command.key)
     if value is None:
-        return DONE
+        return _DONE
     if len(value) + AROUND_BYTES > fit:
         return _NO_ROOM
     return _encode(Ok(value))
 
 
 def _put(pairs: Pairs, command: Put, _fit: int) -> bytes:
-    return _set(pairs, command.key, command.value, DONE)
+    return _set(pairs, command.key, command.value, _DONE)
 
 
 def _append(pairs: Pairs, command: Append, _fit: int) -> bytes:

@@ -4,9 +4,15 @@ Keys and values, in order of keys, with one exact cut taken out at leisure.
 Pure.  The pairs lie in *leaves*: ordinary dicts of a few hundred pairs each,
 every leaf holding one range of keys, the ranges in order.  Inside a leaf there
 is no order; who needs one sorts that leaf.  So whatever is done costs a search
-among the leaves plus, at worst, work on a few hundred pairs, however many
-pairs there are: no rehashing of millions of keys at once, no index to sort,
-and nothing for the garbage collector to walk through.
+among the leaves and, at worst, work on a few hundred pairs, however many there
+are: with a million pairs 0.3 us for the search, 10 us when a cut needs the leaf
+as it was, 50 us for a scan of a hundred.
+
+What was not taken: one dict, which is faster by that search, but stops for a
+second when it grows past 5.6 million keys (and hashes are not in any order);
+beside it a sorted list of keys, which costs every new key a microsecond, and
+every garbage collection 30 ms per million keys, while dicts of bytes are passed
+over; or sorting when a scan asks for it, which is a second per million keys.
 
 The law of this file: a leaf that an open cut still needs is never changed in
 place.  It is replaced by a copy first (once), and the cut keeps the old one.

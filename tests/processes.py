@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from client import BlockingClerk
 from understudy.cluster import Cluster
 from understudy.daemons import Daemon, free_port
+from understudy.status import is_safe
 from wire.addresses import parse_address
 from wire.codec import Decoder, encode
 from wire.messages import (
@@ -203,17 +204,3 @@ def understudy(
 def members(found: Found) -> set[str]:
     """The names of those who serve."""
     return {found["view"]["primary"], *found["view"]["backups"]}
-
-
-def is_safe(found: Found) -> bool:
-    """The view works, and any of its backups could take over."""
-    view = found["view"]
-    return bool(view["acknowledged"] and view["backups"])
-
-
-def state(found: Found, name: str) -> str | None:
-    """What a server is: ``primary``, ``idle``, ...; None: not known."""
-    for server in found["servers"]:
-        if server["name"] == name:
-            return server["state"]
-    return None

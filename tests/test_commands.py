@@ -13,8 +13,9 @@ import time
 
 import pytest
 
-from tests.processes import ROOT, Service, is_safe, service, understudy, wait_for
+from tests.processes import ROOT, Service, service, understudy, wait_for
 from understudy.main import main
+from understudy.status import is_safe
 from wire.codec import Decoder, encode
 from wire.messages import (
     CLERK,

@@ -126,6 +126,20 @@ def test_a_full_leaf_is_split_by_the_next_key() -> None:
     assert sizes == [LEAF_PAIRS_MAX // 2, LEAF_PAIRS_MAX // 2 + 1]
 
 
+def test_a_small_leaf_joins_its_neighbour_only_if_that_is_small() -> None:
+    store = Store()
+    do(store, *(Put(b"%04d" % n, b"") for n in range(LEAF_PAIRS_MAX + 1)))
+    left, right = map(list, store._pairs._leaves)
+    more = [b"0000 %d" % n for n in range(LEAF_PAIRS_MAX - len(left))]
+    do(store, *(Put(key, b"") for key in more))
+    do(store, *map(Delete, right[1:]))
+    assert [len(leaf) for leaf in store._pairs._leaves] == [LEAF_PAIRS_MAX, 1]
+    do(store, *map(Delete, more), *map(Delete, left[100:]), Put(b"1", b""))
+    assert [len(leaf) for leaf in store._pairs._leaves] == [100, 2]
+    do(store, Delete(b"1"))
+    assert [len(leaf) for leaf in store._pairs._leaves] == [101]
+
+
 # -- cuts ----------------------------------------------------------------------
 
 

@@ -17,17 +17,9 @@ from twisted.python.usage import UsageError
 
 from client import NotANumber, TooLarge
 from pbserver.service import Options as ServerOptions
-from tests.processes import (
-    ROOT,
-    ask_status,
-    is_safe,
-    members,
-    service,
-    state,
-    understudy,
-    wait_for,
-)
+from tests.processes import ROOT, ask_status, members, service, understudy, wait_for
 from understudy.daemons import TWISTD, Daemon, free_port, server, view_service
+from understudy.status import is_safe, state
 from viewservice.options import Options as ViewServiceOptions
 
 pytestmark = pytest.mark.processes

@@ -139,6 +139,9 @@ async def test_small_frames_are_not_held_back(ends):
     for end in link, server.owner.links[0]:
         assert end.transport.getTcpNoDelay()
         assert end.transport.getTcpKeepAlive()
+        sock = end.transport.getHandle()
+        unsent_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert unsent_ms == 60_000
 
 
 @pytest_twisted.ensureDeferred

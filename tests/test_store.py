@@ -182,6 +182,20 @@ def test_a_value_that_does_not_fit_beside_the_others_is_too_large() -> None:
     assert [LONG_VALUE[1:]] == ask(store, Get(b"b"))
 
 
+def test_an_answer_is_filled_to_the_last_bytes() -> None:
+    store = Store()
+    rest = BODY_BYTES_MAX - len(LONG_VALUE)
+    do(store, Put(b"a", LONG_VALUE[1:]), Put(b"b", bytes(rest - 500)))
+    fitted = 0
+    for _ in range(25):
+        do(store, Append(b"b", bytes(20)))
+        for read in (Get(b"b"), Scan(b"b", None, 1)):
+            answers = store.query(encode([Get(b"a"), read]))
+            assert len(answers) <= BODY_BYTES_MAX
+            fitted += len(answers) > BODY_BYTES_MAX - 256
+    assert fitted >= 10
+
+
 def test_the_longest_pair_can_be_scanned() -> None:
     store = Store()
     do(store, Put(LONG_KEY[1:], LONG_VALUE[1:]))

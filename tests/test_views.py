@@ -7,6 +7,7 @@ import pytest
 from tests.stories import PAIR, TRIO, Story, member, of, recalled, shown
 from viewservice import roster
 from viewservice.roster import Roster
+from viewservice.server import NEVER
 from wire.messages import GOODBYES, Ping
 
 STORIES = {
@@ -51,6 +52,7 @@ STORIES = {
         "3 A",
     ),
     "V11 nor one whose connection is lost": (PAIR + "C0 !C !B . . A2", "3 A"),
+    "V11 even if it may still come back": (PAIR + "C0 !B . A2 C0 !C . A2", "3 A"),
     "V12 no number without a change": (
         "A0 A1 A1 . . . A1 . . . A1 . . . . A1 A1",
         "1 A!",
@@ -97,8 +99,13 @@ STORIES = {
     ),
     "L7 nor do they acknowledge": ("A0 B0 A1 !A A1 ^A2+B", "2 A B"),
     "L7 a late ping of 0 kills nobody": (PAIR + "!A A2 ^A0 B2 ^A0 B2", "2 A! =B"),
+    "L7 nor do they bring back the connection": (
+        PAIR + "!A ^A2 . ^A2 . B2",
+        "3 B",
+    ),
     # -- hints
     "a lost connection leaves two ticks": (PAIR + "!A . B2", "2 A! =B"),
+    "whatever the silence was before": (PAIR + ". B2 !A . B2", "2 A! =B"),
     "and then means death": (PAIR + "!A . . B2", "3 B"),
     "L3 who calls again is alive": (PAIR + "!A . A2 . . B2", "2 A! =B"),
     "L1 the primary's machine dies, the backup's connection blips": (
@@ -110,6 +117,8 @@ STORIES = {
         "3 B",
     ),
     "L2 the own pause is no hint": (PAIR + "!A !B zz . . A2 B2", "2 A! =B"),
+    "L2 nor for a while after it": (PAIR + "zz !A . . B2", "2 A! =B"),
+    "L2 but who was dead before it stays so": (PAIR + "!A . . zz B2", "3 B"),
     "L2 though silence counts": (PAIR + "!A zz . . . B2", "3 B"),
     # -- leaving
     "who says that it stops is dead at once": (PAIR + "A2~ B2", "3 B"),
@@ -132,6 +141,30 @@ STORIES = {
 
 #: The same with --backups 2.
 STORIES_OF_TWO = {
+    "what was free before stays free when another place is filled": (
+        TRIO + "!C . A2 B2 . A2 D0 E0 !B . A2 D0 E0 . A2",
+        "4 A D",
+    ),
+    "what the dead primary said of a backup is no matter": (
+        TRIO + "A2-C !A . C2 B2 . B2",
+        "3 B =C",
+    ),
+    "L13 nor does one, after the other who did has died": (
+        TRIO + "C2-A !C . . B2-A",
+        "2 A! =B =C",
+    ),
+    "L13 who took it back is weighed anew": (
+        TRIO + "A2-BC . B2 C2 A2 . B2 C2 A2-BC . A2-BC",
+        "2 A! =B =C",
+    ),
+    "L13 what was said in another view does not count": (
+        TRIO + "D0 C2-A !B . A2 C2-A D0 . A2 A3+CD D3-A",
+        "3 A! =C =D",
+    ),
+    "L13 and is weighed anew there": (
+        TRIO + "D0 !B . A2-C C2 D0 . A2-C C2 D0 A3+CD-C . C3 D3 A3+CD-C",
+        "3 A! =C =D",
+    ),
     "places are filled up to the limit": (TRIO, "2 A! =B =C"),
     "L5 each synced backup is eligible by itself": (
         "A0 B0 C0 A1 A2+B . B2 C2 . B2 C2 . C2 B2",
@@ -259,6 +292,7 @@ DUE = {
     PAIR + "C0 . B2 C0 . B2 C0 .": "B",
     PAIR + ". . . C0": "",  # nobody eligible is alive
     "A0 !A . B0 C0 .": "BC",  # the founding primary is dead
+    PAIR + "B2~ !A": "",  # the primary has no connection to ping on
     PAIR + "C0 A2-B A3": "",
     TRIO + "B2-A C2-A": "",  # C outvoted A, with B, and is primary now
     TRIO + "C2-A B2-A C2": "",
@@ -309,7 +343,42 @@ def test_and_is_trusted_again_once_it_is_synced() -> None:
     story = Story().tell(PAIR + "A2-B A3" + " . A3 B3" * 24)
     assert story.views.servers["B"].doubted == roster.DOUBT_FACTOR * 3
     story.tell("A4+B")
-    assert story.views.servers["B"].doubted < 0
+    assert story.views.servers["B"].doubted == NEVER
+
+
+def test_and_those_who_were_not_reached_in_the_order_in_which_that_was() -> None:
+    story = of(TRIO + "A2-C . B2 C2 A2-C . B2 C2 A2-C A3-B A4")
+    assert shown(story.views) == "4 A!"
+    story.tell(" . A4 B4 C4" * 23 + " . B4 C4 A4")
+    assert shown(story.views) == "5 A C B"
+
+
+# -- three backups
+
+
+#: Four of them, for --backups 3.
+FOUR = "A0 B0 C0 D0 A1 A2+BCD "
+
+
+def test_who_is_no_heir_loses_its_place_at_once() -> None:
+    story = Story(backups_max=3).tell("A0 B0 C0 D0 A1 A2+BC A2-D")
+    assert shown(story.views) == "3 A =B =C"
+
+
+def test_l13_a_primary_that_was_outvoted_makes_no_view() -> None:
+    story = Story(backups_max=3).tell(FOUR)
+    story.tell(". A2 B2-A D2-A . A2 B2-A D2-A . A2")
+    assert shown(story.views) == "2 A! =B =C =D"  # C has died, and has no vote
+    assert story.due == {"B", "D"}
+    assert shown(story.tell("B2-A").views) == "3 B =D"
+
+
+def test_only_who_was_not_reached_is_doubted() -> None:
+    story = recalled(Story(backups_max=3).tell(FOUR), backups_max=1)
+    story.tell("B2-A C2-A D2-A")
+    assert shown(story.views) == "3 D =B"
+    doubted = {n for n, each in story.views.servers.items() if each.doubted != NEVER}
+    assert doubted == {"A"}
 
 
 # -- members that move, and places that are no more

@@ -171,8 +171,9 @@ def test_the_disk_is_not_touched_by_pings_that_say_nothing_new(
         world.tick()
 
 
+@pytest.mark.parametrize("first", ["a view", "a lost memory"])
 def test_nothing_is_told_that_could_not_be_remembered(
-    path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, first: str, failures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(path)
     a, b = world.pair()
@@ -183,8 +184,11 @@ def test_nothing_is_told_that_could_not_be_remembered(
 
     monkeypatch.setattr(StateFile, "_sync_directory", full)
     before = len(world.told)
-    a.ping(2, unreachable=("B",))
-    b.ping(2)
+    if first == "a view":
+        a.say(Ping(9, member("A"), 2, unreachable=("B",)))
+    else:
+        a.say(Ping(9, member("A"), 3))
+    b.say(Ping(9, member("B"), 2))
     c.say(Status())
     world.tick(5)
     assert len(world.told) == before
@@ -257,6 +261,20 @@ def test_a_lost_connection_shows_in_two_ticks(path: Path) -> None:
     assert len(b.pushes()) == seen
     world.tick()
     assert len(b.pushes()) == seen + 1
+
+
+def test_v16_asking_is_no_ping(path: Path) -> None:
+    world = World(path)
+    a, b = world.pair()
+    for _ in range(3):
+        for question in (Watch(), Status()):
+            a.say(question)
+        b.ping(2)
+        world.tick()
+    b.ping(2)
+    assert world.service.views.view.primary == member("B")
+    world.caller(CLERK).say(Watch())
+    assert set(world.service.views.servers) == {"A", "B"}
 
 
 def test_l2_a_pause_of_the_view_service_is_nobodys_death(path: Path) -> None:

@@ -168,7 +168,7 @@ def _bands(scale: _Scale, views: Sequence[Moment]) -> Iterator[str]:
         zip(names, _COLOURS * (len(names) // len(_COLOURS) + 1), strict=False)
     )
     top = _BOTTOM + 40
-    ends = [view.at_s for view in views[1:]] + [scale.seconds]
+    ends = [*(view.at_s for view in views[1:]), scale.seconds][: len(views)]
     for row, title in enumerate(("primary", "backup")):
         y = top + row * (_BAND + 6)
         yield _text(_LEFT - 10, y + 17, "soft small end", title)

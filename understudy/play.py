@@ -46,7 +46,10 @@ Found = dict[str, Any]
 class Play:
     """One run, and what was seen of it."""
 
-    def __init__(self, cluster: Cluster, screen: Screen) -> None:
+    def __init__(
+        self, cluster: Cluster, screen: Screen, calm_s: float = CALM_S
+    ) -> None:
+        self._calm_s = calm_s
         self.cluster = cluster
         self.screen = screen
         self.records: list[Record] = []
@@ -69,7 +72,7 @@ class Play:
         workers: list[Worker] = []
         patience_s = 1.0
         try:
-            await self._until(_is_safe, "a view with a backup that is up to date")
+            await self._until(status.is_safe, "a view with a backup that is up to date")
             self.pulse = Pulse(now_ns())
             watcher.watch(self._viewed)
             workers = [
@@ -131,7 +134,7 @@ class Play:
         victim.kill()
         await self._calm()
         victim.start()
-        await self._recovered(_is_safe)
+        await self._recovered(status.is_safe)
         self.say("news", "the view service is back, and remembers")
         await self._calm()
 
@@ -177,12 +180,13 @@ class Play:
 
     async def _idles(self, who: Daemon) -> None:
         await self._until(
-            lambda found: _state(found, who.name) == "idle", f"{who.name} to be idle"
+            lambda found: status.state(found, who.name) == "idle",
+            f"{who.name} to be idle",
         )
         self.say("detail", f"{who.name} is back, and waits as a replacement")
 
     async def _calm(self) -> None:
-        end = self._reactor.seconds() + CALM_S
+        end = self._reactor.seconds() + self._calm_s
         while self._reactor.seconds() < end:
             await pause(self._reactor, BIN_S)
             self._show()
@@ -248,19 +252,6 @@ class Play:
 # -- what a status document says ----------------------------------------------------
 
 
-def _is_safe(found: Found) -> bool:
-    """The view works, and its backup could take over."""
-    view = found["view"]
-    return bool(view["acknowledged"] and view["backups"])
-
-
 def _is_safe_without(found: Found, name: str) -> bool:
     view = found["view"]
-    return _is_safe(found) and name not in {view["primary"], *view["backups"]}
-
-
-def _state(found: Found, name: str) -> str | None:
-    for server in found["servers"]:
-        if server["name"] == name:
-            return str(server["state"])
-    return None
+    return status.is_safe(found) and name not in {view["primary"], *view["backups"]}

@@ -48,11 +48,35 @@ async def _wait(reactor: Any, observer: Observer, seconds: float) -> bytes:
     while True:
         raw = await ask_raw(observer, end - reactor.seconds())
         document = json.loads(raw)
-        if document["view"]["acknowledged"]:
+        if is_serving(document):
             return raw
         if reactor.seconds() + _AGAIN_S >= end:
             raise Ended(UNAVAILABLE, _still(document, seconds), "not acknowledged")
         await pause(reactor, _AGAIN_S)
+
+
+def is_serving(document: dict[str, Any]) -> bool:
+    """Whether the view is acknowledged, and its primary still there."""
+    view = document["view"]
+    return bool(view["acknowledged"]) and state(document, view["primary"]) == "primary"
+
+
+def is_safe(document: dict[str, Any]) -> bool:
+    """Whether it serves with backups, and each of them could take over."""
+    backups = document["view"]["backups"]
+    return (
+        is_serving(document)
+        and bool(backups)
+        and all(state(document, name) == "backup" for name in backups)
+    )
+
+
+def state(document: dict[str, Any], name: str) -> str | None:
+    """What a server is: ``primary``, ``idle``, ...; None: it is not known."""
+    for server in document["servers"]:
+        if server["name"] == name:
+            return str(server["state"])
+    return None
 
 
 def _still(document: dict[str, Any], seconds: float) -> str:

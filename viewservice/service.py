@@ -96,6 +96,7 @@ class ViewService(Logged, Service):
         else:
             self._view = self.views.view
             self._acknowledged = self.views.acknowledged
+            self._alive = set(self.views.servers)
             listening = self._listener.listen(self._settings.listen)
             listening.addCallbacks(self._listening, self._not_listening)
 
@@ -108,7 +109,8 @@ class ViewService(Logged, Service):
         }
         if settings.new_cluster:
             aside = self._file.set_aside(datetime.now(UTC))
-            _log.warning("state.set_aside", path=aside and str(aside))
+            if aside is not None:
+                _log.warning("state.set_aside", path=str(aside))
         else:
             memory = self._file.load()
             if memory is not None:

@@ -265,17 +265,9 @@ class Views:
         return View(
             number,
             leader,
-            (*kept, *self._recruits(places - len(kept), [leader, *kept])),
+            (*kept, *self.roster.idle(view.members())[: places - len(kept)]),
             tuple(backup.name for backup in kept if backup.name in self.eligible),
         )
-
-    def _recruits(self, count: int, taken: list[Member]) -> list[Member]:
-        """Up to *count* idle servers, none of them under a name that is taken."""
-        if not count:
-            return []
-        names = {member.name for member in taken}
-        idle = self.roster.idle(self.view.members())
-        return [member for member in idle if member.name not in names][:count]
 
     def _may_move(self, proposed: View) -> bool:
         """The gate (rule 8)."""

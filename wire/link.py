@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +43,15 @@ LINGER_S: Final = 2.0
 #: aborted.  A clerk's default window of eight answers of the greatest size must
 #: fit, or it would be cut off, ask again, and be cut off again.
 UNSENT_BYTES_MAX: Final = 12 * FRAME_BYTES_MAX
+
+#: With nothing unsent the kernel asks after 30 s, three times; with something
+#: unsent it waits 60 s, where it would by itself go on for a quarter of an hour.
+_TCP_OPTIONS: Final = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,
+}
 
 _log = get_logger("wire.link")
 _ids = itertools.count(1)
@@ -206,8 +215,8 @@ class Link(Protocol):
         """
         if self._is_ending:
             return
-        level = "debug" if reason == "stopping" else "info"
-        getattr(_log, level)("goodbye.said", peer=self.peer, reason=reason, text=text)
+        log = _log.debug if reason == "stopping" else _log.info
+        log("goodbye.said", peer=self.peer, reason=reason, text=text)
         self._goodbye(reason, text)
 
     def _goodbye(self, reason: str, text: str) -> None:
@@ -326,7 +335,7 @@ class Link(Protocol):
             self._break(error)
 
     @guard
-    def connectionLost(self, reason: Failure = ConnectionDone) -> None:  # type: ignore[assignment]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is over, for whatever reason."""
         self._is_ending = True
         self._socket = None
@@ -401,11 +410,10 @@ def _check_address(address: str) -> None:
 
 def _tune(transport: Any) -> None:
     """Send small frames at once, and notice within about a minute when the
-    machine at the other end has vanished."""
+    machine at the other end has vanished, whether something is unsent or not."""
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-    for name, value in options.items():
-        option = getattr(socket, name, None)
+    for name, value in _TCP_OPTIONS.items():
+        option = getattr(socket, name, None)  # Not every system has all of them.
         if option is not None:
             transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)

@@ -15,8 +15,9 @@ from tests.chaos.crew import Crew
 from tests.chaos.figures import finals_of, judge, say
 from tests.chaos.rounds import safe
 from tests.chaos.strikes import Strike
-from tests.processes import Found, Service, is_safe, service
+from tests.processes import Found, Service, service
 from understudy.daemons import Daemon
+from understudy.status import is_safe
 
 
 def run(directory: Path, seed: int, rounds: int, backups: int) -> bool:
@@ -33,7 +34,7 @@ def run(directory: Path, seed: int, rounds: int, backups: int) -> bool:
                 crew.wait_until_all_answered()
                 strikes += _burst(running, random)
                 found = _settled(running, backups)
-                if is_safe(found):
+                if not _is_lost(found):
                     continue
                 losses += 1
                 say(f"burst {number}: {found['waiting']['text']}")
@@ -89,13 +90,29 @@ def _settled(running: Service, backups: int) -> Found:
     """With everybody awake: until it serves, or says that it never will."""
     for daemon in running.cluster.all():
         _mend(daemon)
-    return running.until(
-        lambda found: (
-            _is_lost(found)
-            or (is_safe(found) and len(found["view"]["backups"]) == backups)
-        ),
-        "it to serve, or to say that it is lost",
-    )
+
+    def holds(found: Found) -> bool:
+        if not _is_up_to_date(running, found):
+            return False
+        is_whole = is_safe(found) and len(found["view"]["backups"]) == backups
+        return is_whole or _is_lost(found)
+
+    return running.until(holds, "it to serve, or to say that it is lost")
+
+
+def _is_up_to_date(running: Service, found: Found) -> bool:
+    """Whether the view service has heard of all servers as they are now, and not
+    as they were before they were struck."""
+    heard = {
+        server["name"]: server["incarnation"]
+        for server in found["servers"]
+        if server["state"] != "dead"
+    }
+    are = {
+        name: (daemon.event("listening") or {}).get("incarnation")
+        for name, daemon in running.cluster.servers.items()
+    }
+    return heard == are
 
 
 def _is_lost(found: Found) -> bool:

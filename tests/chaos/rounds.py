@@ -15,8 +15,9 @@ from random import Random
 from tests.chaos.crew import Crew
 from tests.chaos.figures import RECOVERY_S_MAX, Figures, finals_of, judge, say
 from tests.chaos.strikes import Strike, draw, gone
-from tests.processes import Found, Service, is_safe, service, wait_for
+from tests.processes import Found, Service, service, wait_for
 from understudy.load import now_ns
+from understudy.status import is_safe
 
 #: The longest pause that is too short to be noticed as a death, milliseconds.
 BLINK_MS_MAX = 300

@@ -12,8 +12,9 @@ from random import Random
 
 from attrs import frozen
 
-from tests.processes import Found, Service, state, wait_for
+from tests.processes import Found, Service, wait_for
 from understudy.daemons import Daemon
+from understudy.status import state
 
 #: Whom, how.  Those that hurt most come most often.
 KINDS = {

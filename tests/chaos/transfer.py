@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.chaos.crew import Crew
 from tests.chaos.figures import RECOVERY_S_MAX, finals_of, judge, say
-from tests.processes import ROOT, Found, Service, is_safe, service, wait_for
+from tests.processes import ROOT, Found, Service, service, wait_for
 from understudy.history import Record
 from understudy.load import now_ns
+from understudy.status import is_safe
 
 #: The longest that filling, moving or comparing may take, seconds.
 BULK_S_MAX = 180.0

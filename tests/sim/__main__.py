@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one world")
     parser.add_argument("--seeds", help="many: FIRST..LAST")
     parser.add_argument("--story", action="store_true", help="print what happens")
+    parser.add_argument("--first", action="store_true", help="stop at a violation")
     options = parser.parse_args()
     if options.seed is not None:
         first = last = options.seed
@@ -41,6 +42,8 @@ def main() -> int:
         if result.violation is not None:
             found.append(result)
             print(f"seed {seed}: {result.violation}\n  replay: {replay(seed)}")
+            if options.first:
+                break
     took = time.monotonic() - began
     print(", ".join(f"{count} {what}" for what, count in sorted(totals.items())))
     print(f"{len(found)} violations; {took:.1f} s, {took / totals['worlds']:.3f} each")

@@ -17,9 +17,11 @@ from pbserver.sessions import Answer, Sessions
 from tests.sim.network import End
 from viewservice.views import Views
 from wire.messages import (
+    EVICTED,
     NO_VIEW,
     Batch,
     BatchAnswer,
+    BatchRefused,
     Entry,
     Member,
     Message,
@@ -65,6 +67,10 @@ class Chronicle:
         self.eligible: frozenset[str] = frozenset()
         #: (link, query) -> what was committed when it was asked.
         self._asked: dict[tuple[int, int], int] = {}
+        #: (link, sequence) -> the last batch that came.
+        self._came: dict[tuple[int, int], Batch] = {}
+        #: (session, birth, sequence) -> what was committed when it was refused.
+        self._refused: dict[tuple[bytes, int, int], int] = {}
         #: How many views were made, entries committed, snapshots installed, ...
         self.counts: dict[str, int] = {}
 
@@ -235,10 +241,17 @@ class Chronicle:
         """A clerk sends those calls together."""
         self.batches[batch.session, batch.birth, batch.sequence] = clerk, calls
 
-    def heard(self, server: ServerProcess, link: End, message: Message) -> None:  # noqa: ARG002
+    def heard(self, link: End, message: Message) -> None:
         """A server has got a message."""
         if isinstance(message, Query):
             self._asked[link.id, message.id] = self.commit
+        elif isinstance(message, Batch):
+            self._came[link.id, message.sequence] = message
+
+    def turned(self, server: ServerProcess) -> None:
+        """A server has done something."""
+        if server.name in self.eligible and server in self.heirs():
+            self._holds(server)
 
     def saying(self, server: ServerProcess, link: End, message: Message) -> None:
         """A server is about to send a message."""
@@ -253,6 +266,17 @@ class Chronicle:
             )
         elif isinstance(message, BatchAnswer):
             self.count("answers")
+        elif isinstance(message, BatchRefused) and message.reason == EVICTED:
+            self.count("evicted")
+            batch = self._came[link.id, message.sequence]
+            self._require(
+                server.history.commit >= batch.birth,
+                "refusals are final",
+                f"{server.name} refuses a batch of a session that was opened at"
+                f" {batch.birth}, from {server.history.commit}",
+            )
+            key = (batch.session, batch.birth, batch.sequence)
+            self._refused.setdefault(key, self.commit)
 
     def executed(self) -> dict[tuple[str, int], int]:
         """(clerk, call) -> the index at which it was executed."""
@@ -262,6 +286,12 @@ class Chronicle:
             if isinstance(batch, Batch) and isinstance(answer, BatchAnswer):
                 key = (batch.session, batch.birth, batch.sequence)
                 clerk, calls = self.batches[key]
+                self._require(
+                    entry.index <= self._refused.get(key, entry.index),
+                    "refusals are final",
+                    f"batch {batch.sequence} of {clerk} is executed at {entry.index},"
+                    f" and was refused when {self._refused.get(key)} was committed",
+                )
                 told = self._told.setdefault(key, answer.body)
                 self._require(
                     told == answer.body, "same bytes", f"two answers to {key}"

@@ -318,6 +318,12 @@ class Network:
         kept = self.random.randint(0, len(other.flight))
         while len(other.flight) > kept:
             other.flight.pop()
+        if late_us:
+            # It comes, but late: after what is said on the next connection.
+            other.flight = deque(
+                (ready_us + self.random.randrange(late_us), data)
+                for ready_us, data in other.flight
+            )
         end.process.soon(lambda: end.gone("connection lost"))
         end.flight.clear()
         # What the other end sends from now on comes to nobody.

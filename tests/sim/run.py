@@ -174,7 +174,7 @@ class Life:
         return f"{waiting} wait; {views.waiting()}; {views.view}; {reports}"
 
     def _judge_loss(self) -> None:
-        """"Lost" must be true, and stay so."""
+        """ "Lost" must be true, and stay so."""
         world = self.world
         heirs = [server.name for server in world.chronicle.heirs()]
         world.require(not heirs, "lost is lost", f"{heirs} are eligible, and alive")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 VIEWS_ADDRESS: Final = "tcp:views:7400"
 MACHINE: Final = "pbserver.store:Store"
 NAME_PATIENCE: Final = 2
+#: Why a server stops that was told to.
+LEAVING: Final = "stopping"
 FATAL: Final = frozenset({"superseded", "version", "role", "machine", "protocol"})
 
 
@@ -84,7 +86,7 @@ class ServerProcess(Process):
     def leave(self) -> None:
         """Stop as an operator stops it."""
         self._pinger.ping(leaving=True)
-        self.stop("stopping")
+        self.stop(LEAVING)
 
     def stop(self, reason: str) -> None:
         """End the process, for that reason."""
@@ -161,6 +163,7 @@ class ServerProcess(Process):
         if self.history.state is not self._state:
             self._state = self.history.state
             self.world.chronicle.installed(self, self._state)
+        self.world.chronicle.turned(self)
         if replica.diverged is not None:
             self.stop(f"diverged: {replica.diverged}")
         elif replica.take_news():

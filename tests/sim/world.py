@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -24,10 +24,14 @@ from tests.sim.clerk import ClerkProcess
 from tests.sim.misfortune import Misfortune
 from tests.sim.network import End, Network
 from tests.sim.process import Process
-from tests.sim.server import ServerProcess
+from tests.sim.server import LEAVING, ServerProcess
 from tests.sim.views import ViewsProcess
 from wire.codec import ProtocolError
 from wire.messages import Member, Message
+
+
+#: How long a supervisor waits before it starts a server again that has stopped.
+RESTART_US: Final = 500 * MS
 
 
 @frozen
@@ -99,7 +103,9 @@ class World:
         """*process* does something; a broken assertion would end it."""
         try:
             what()
-        except AssertionError as error:
+        except Violation:
+            raise
+        except Exception as error:
             raise Violation("assertion", f"{process.name}: {error!r}") from error
 
     def require(self, truth: bool, rule: str, text: str) -> None:  # noqa: FBT001
@@ -117,7 +123,7 @@ class World:
         if self._story is not None:
             self._story(f"{self._at()} {end} < {end.other}: {message}")
         if isinstance(end.process, ServerProcess):
-            self.chronicle.heard(end.process, end, message)
+            self.chronicle.heard(end, message)
 
     def broken(self, end: End, error: ProtocolError) -> None:
         """*end* got what is not spoken there."""
@@ -128,6 +134,10 @@ class World:
         self.note(f"{server.name} stops: {reason}")
         if reason.startswith("diverged"):
             raise Violation("same answers", f"{server.name} {reason}")
+        if reason != LEAVING:
+            # Whatever supervises it starts it again.
+            start = functools.partial(self.start_server, server.name)
+            self.agenda.later(RESTART_US, start)
 
     def ended(self, clerk: ClerkProcess, call: Call) -> None:
         """A call has ended."""

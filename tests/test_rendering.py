@@ -1,0 +1,244 @@
+"""What the command prints: bytes, tables, changes; and what it reads as typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.notes import Notes
+from understudy.options import parse
+from understudy.status import is_safe, is_serving
+from understudy.table import change_lines, columns, status_lines, view_line
+from understudy.text import as_json, escaped, shown
+
+ESCAPED = {
+    b"": "",
+    b"plain": "plain",
+    "grüße €".encode(): "grüße €",
+    b"tab\tand\nline\r": "tab\\tand\\nline\\r",
+    b"back\\slash": "back\\\\slash",
+    b"\x00\x1b[2J": "\\x00\\x1b[2J",
+    b"\xff\xfe": "\\xff\\xfe",
+    b"caf\xc3": "caf\\xc3",
+    "\u2028".encode(): "\\xe2\\x80\\xa8",
+}
+
+
+@pytest.mark.parametrize("data", ESCAPED)
+def test_escaped(data):
+    assert ESCAPED[data] == escaped(data)
+
+
+def test_shown_is_cut():
+    assert shown(b"short") == "'short'"
+    assert shown(b"k" * 100) == f"'{'k' * 60}...' (100 bytes)"
+
+
+def test_as_json():
+    assert as_json("value", "ü".encode()) == {"value": "ü"}
+    assert as_json("value", b"\xff\x00") == {"value_base64": "/wA="}
+    assert as_json("value", None) == {"value": None}
+
+
+# -- status ----------------------------------------------------------------------------
+def server(name, state, **more):
+    return {
+        "name": name,
+        "incarnation": "0123456789abcdef",
+        "address": f"tcp:127.0.0.1:{7400 + int(name[1:])}",
+        "state": state,
+        "silent_ticks": 0,
+        "position": {"commit": 41, "log": 42},
+        "waiting": None,
+        "transfer_bytes": None,
+        **more,
+    }
+
+
+def document(**more):
+    return {
+        "cluster": "00" * 16,
+        "view": {
+            "number": 7,
+            "primary": "s2",
+            "backups": ["s1"],
+            "holders": ["s1"],
+            "acknowledged": True,
+        },
+        "servers": [
+            server("s1", "backup"),
+            server("s2", "primary"),
+            server("s3", "idle"),
+        ],
+        "waiting": None,
+        "history": [
+            {
+                "number": number,
+                "primary": "s2",
+                "backups": ["s1"],
+                "causes": [
+                    {"server": "s9", "code": "silent", "evidence": "silent for 5 ticks"}
+                ],
+                "time": f"2026-01-01T00:00:0{number}.000+00:00",
+            }
+            for number in range(1, 8)
+        ],
+        **more,
+    }
+
+
+def test_status():
+    lines = status_lines(document())
+    text = "\n".join(lines)
+    assert lines[0] == "view 7: primary s2, backup s1 (holder); acknowledged"
+    rows = [line.split() for line in lines if line.startswith("s")]
+    assert [row[:2] for row in rows] == [
+        ["server", "state"],
+        ["s2", "primary"],
+        ["s1", "backup"],
+        ["s3", "idle"],
+    ]
+    assert rows[1][2:] == ["tcp:127.0.0.1:7402", "01234567", "0", "41", "42"]
+    assert "waiting for nothing" in text
+    assert "view 7" in text
+    assert "view 3: primary s2" in text
+    assert "view 2: primary s2" not in text, "the last five are enough"
+    assert text.index("view 6:") < text.index("view 5:"), "the newest comes first"
+    assert "s9: silent (silent for 5 ticks)" in text
+
+
+def test_status_says_what_is_waited_for():
+    wait = {"for": ["s1"], "code": "acknowledgement", "text": "s1 has yet to say"}
+    found = document(
+        waiting=wait, servers=[server("s1", "syncing", transfer_bytes=12_345_678)]
+    )
+    text = "\n".join(status_lines(found))
+    assert "waiting (acknowledgement): s1 has yet to say" in text
+    assert "transfer: 12.3 MB" in text
+
+
+def test_status_of_nobody():
+    view = {"number": 0, "primary": None, "backups": [], "holders": []}
+    view["acknowledged"] = False
+    text = "\n".join(status_lines(document(view=view, servers=[], history=[])))
+    assert "nobody serves" in text
+    assert "no server has called yet" in text
+
+
+def test_a_view_without_backups():
+    view = document()["view"] | {"backups": [], "holders": [], "acknowledged": False}
+    assert view_line(view) == "view 7: primary s2, backup none; not acknowledged yet"
+
+
+def test_a_change():
+    assert change_lines(document()["history"][0]) == [
+        "00:00:01.000  view 1: primary s2, backup s1",
+        "    s9: silent (silent for 5 ticks)",
+    ]
+
+
+def test_columns():
+    assert columns([("a", "12"), ("bcd", "3")], frozenset({1})) == [
+        "a    12",
+        "bcd   3",
+    ]
+
+
+SERVING = {
+    "all is well": (document(), True, True),
+    "the primary is dead": (
+        document(servers=[server("s1", "backup"), server("s2", "dead")]),
+        False,
+        False,
+    ),
+    "the backup is dead": (
+        document(servers=[server("s1", "dead"), server("s2", "primary")]),
+        True,
+        False,
+    ),
+    "no backup": (
+        document(view=document()["view"] | {"backups": []}),
+        True,
+        False,
+    ),
+    "not acknowledged": (
+        document(view=document()["view"] | {"acknowledged": False}),
+        False,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_serving_and_safe(name):
+    found, serving, safe = SERVING[name]
+    assert is_serving(found) is serving
+    assert is_safe(found) is safe
+
+
+# -- what was typed --------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    monkeypatch.delenv("UNDERSTUDY_VIEWS", raising=False)
+
+
+def test_shared_options_on_either_side():
+    before = parse(["--views", "tcp:a:1", "--timeout", "3", "--json", "get", "k"])
+    after = parse(["get", "k", "--views", "tcp:a:1", "--timeout", "3", "--json"])
+    assert vars(before) == vars(after)
+    assert before.views == ("tcp:a:1",)
+    assert before.timeout == 3.0
+
+
+def test_defaults():
+    options = parse(["get", "k"])
+    assert options.views == ("tcp:127.0.0.1:7400",)
+    assert options.timeout == 10.0
+    assert not options.json
+
+
+def test_several_addresses():
+    options = parse(["get", "k", "--views", "tcp:a:1", "--views", "tcp:b:2"])
+    assert options.views == ("tcp:a:1", "tcp:b:2")
+
+
+def test_the_environment(monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_VIEWS", "tcp:a:1, tcp:b:2,")
+    assert parse(["get", "k"]).views == ("tcp:a:1", "tcp:b:2")
+    assert parse(["get", "k", "--views", "tcp:c:3"]).views == ("tcp:c:3",)
+
+
+TYPED = {
+    "a key with a dash": (["put", "--", "-k", "-v"], {"key": b"-k", "value": b"-v"}),
+    "a negative value": (["put", "k", "-5"], {"value": b"-5"}),
+    "standard input": (["put", "k", "-"], {"value": b"-"}),
+    "minus": (["incr", "k", "-5"], {"by": -5}),
+    "the least": (["incr", "k", str(-(2**63))], {"by": -(2**63)}),
+    "cas": (["cas", "k", "a", "b"], {"old": b"a", "new": b"b"}),
+    "cas of nothing": (["cas", "k", "", "b"], {"old": b"", "new": b"b"}),
+    "cas absent": (["cas", "k", "b", "--absent"], {"old": None, "new": b"b"}),
+    "cas absent, OLD empty": (["cas", "k", "", "b", "--absent"], {"old": None}),
+    "no text": (["get", "\udcff"], {"key": b"\xff"}),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_typed(name):
+    arguments, expected = TYPED[name]
+    options = vars(parse(arguments))
+    assert expected == {field: options[field] for field in expected}
+
+
+# -- why nobody answers ----------------------------------------------------------------
+def test_notes():
+    notes = Notes()
+    assert notes.about(["tcp:a:1"]) == ""
+    event = {
+        "understudy_values": {"address": "tcp:a:1", "reason": "Connection refused."}
+    }
+    notes(event)
+    notes({"understudy_values": {"address": "tcp:b:2", "reason": "no route"}})
+    assert notes.about(["tcp:a:1"]) == "connection refused"
+    assert (
+        notes.about(["tcp:a:1", "tcp:b:2"])
+        == "tcp:a:1: connection refused; tcp:b:2: no route"
+    )
