@@ -38,6 +38,7 @@ from client.errors import ClerkError, InDoubt, NotExecuted, command_error
 from client.lines import Lines, Surroundings
 from client.whereabouts import Whereabouts
 from wire.commands import (
+    DOUBTFUL,
     TOO_LARGE,
     AnyAnswer,
     Append,
@@ -330,6 +331,8 @@ class Clerk:
             # Alone it has a whole answer to itself.
             command, reply.shared = reply.shared, None
             self._begin(reply, command, self._now_ms(), is_alone=True)
+        elif answer.code in DOUBTFUL and not reply.is_read:
+            reply.errback(InDoubt(f"{answer.code}: {answer.text}"))
         else:
             reply.errback(command_error(answer.code, answer.text))
 

@@ -274,7 +274,9 @@ class Conversation:
         """The view service says what the newest view is."""
         ended = self._check_cluster(message.cluster)
         if not self._wrong_cluster:
-            self.whereabouts.cluster = message.cluster
+            if message.view.number > 0:
+                # Nothing belongs to a cluster before its first view.
+                self.whereabouts.cluster = message.cluster
             self.whereabouts.learn(message.view, now_ms)
             self.whereabouts.views_answered()
         return ended

@@ -87,7 +87,8 @@ class Backup:
         if upto > history.commit:
             for entry in history.log.between(history.commit, upto):
                 history.apply(entry)
-            history.trim(history.commit)
+            if history.is_long:
+                history.trim(history.commit)
         self._echo = forward.round
         chain = history.state.chain
         if forward.commit == history.commit and forward.chain != chain:

@@ -96,10 +96,15 @@ class History:
             for link in self.digests.pop(index):
                 self.told.append((link, DigestIs(state.index, state.chain, b"")))
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the log holds more than it has to keep."""
+        return self.log.weight > self.tail_bytes_kept
+
     def trim(self, floor: int) -> None:
         """Forget the oldest entries that are over the bound, none after *floor*."""
         log = self.log
-        over = log.weight_between(log.base_index, log.end) - self.tail_bytes_kept
+        over = log.weight - self.tail_bytes_kept
         # An eighth more than needed, so that this is rare.
         if over > 0 and (floor := min(floor, self.commit)) > log.base_index:
             upto = log.reach(log.base_index, over + self.tail_bytes_kept // 8)

@@ -59,6 +59,11 @@ class Log:
         """The stamp of the last entry."""
         return self.entries[-1].stamp_ms if self.entries else self.base_stamp_ms
 
+    @property
+    def weight(self) -> int:
+        """The weight of all entries that are held, in bytes."""
+        return self._weights[-1] - self._base_weight if self._weights else 0
+
     def view_at(self, index: int) -> int | None:
         """The view of the entry at *index*, which with the index is its
         identity; None where this log cannot tell."""

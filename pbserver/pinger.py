@@ -68,7 +68,7 @@ class Pinger:
         self._server = server
         self._reactor = reactor
         self._dialler = Dialler(
-            self, SERVER, VIEW_SERVICE, addresses, reactor, random, delay_max_s=0.5
+            self, SERVER, VIEW_SERVICE, addresses, reactor, random, delay_max_s=0.2
         )
         self._interval = LoopingCall(guard(self._tick))
         self._interval.clock = reactor
@@ -139,7 +139,10 @@ class Pinger:
             refusal = self._other_cluster(link, message.cluster)
             link.goodbye(refusal.reason, refusal.text)
             return
-        self._server.cluster = message.cluster
+        if message.view.number > 0:
+            # Before the first view it may be one that has lost its memory, and
+            # nothing belongs to its cluster yet.
+            self._server.cluster = message.cluster
         self._heard_s = self._reactor.seconds()
         self._name_in_use_since_s = None
         self._server.replica.on_view(message.view, acknowledged=message.acknowledged)

@@ -277,7 +277,8 @@ class Primary:
             self._commit(verified)
         if self.questions:
             self._answer(min([each.echoed for each in rule], default=self.round + 1))
-        history.trim(self._pinned())
+        if history.is_long:
+            history.trim(self._pinned())
 
     def _commit(self, upto: int) -> None:
         history, out, door = self.history, self.out, self.door
@@ -394,6 +395,8 @@ class Primary:
         unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
         if unanswered > limits.unanswered_bytes_max:
             return False
+        if log.weight <= limits.tail_bytes_max:
+            return True
         pinned = max(self._pinned(), log.base_index)
         return log.weight_between(pinned, log.end) <= limits.tail_bytes_max
 

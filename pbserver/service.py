@@ -26,7 +26,7 @@ from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import format_address, parse_address
-from wire.daemon import check_endpoint, fail, steady
+from wire.daemon import check_endpoint, fail, lean, steady
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
@@ -302,6 +302,7 @@ def makeService(options: Options) -> ServerService:
     from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
 
     steady(reactor)
+    lean(reactor)
     settings = Settings(
         options["name"],
         options["listen"],

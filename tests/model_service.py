@@ -2,7 +2,7 @@
 several servers of which one is primary.  Pure; its faults are its user's choice.
 
 A write is any msgpack value; its answer is its place in the log.  The answer of
-a read is the length of the log.
+a read is the length of the log.  With a machine, that gives the answers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from attrs import define, field
 
+from pbserver.machine import StateMachine
 from wire.messages import (
     EVICTED,
     TOO_LARGE,
@@ -61,6 +62,7 @@ class ModelService:
     sessions: dict[bytes, ModelSession] = field(factory=dict)
     #: By name of the server: the longest body that it takes.
     body_bytes_max: dict[str, int] = field(factory=dict)
+    machine: StateMachine | None = None
     #: The newest view that a server knows, if it is not the newest of all.
     lagging: dict[str, View] = field(factory=dict)
 
@@ -124,6 +126,8 @@ class ModelService:
         self.log += commands
         first = len(self.log) - len(commands)
         body = answers([first + n for n in range(len(commands))])
+        if self.machine is not None:
+            body = self.machine.apply(batch.body, 0)
         session.answers[batch.sequence] = body
         return [BatchAnswer(batch.sequence, body)]
 
@@ -131,5 +135,7 @@ class ModelService:
         session = self.sessions.get(query.session)
         if session is not None and session.next <= query.after:
             return None
+        if self.machine is not None:
+            return [QueryAnswer(query.id, self.machine.query(query.body))]
         count = len(msgspec.msgpack.decode(query.body))
         return [QueryAnswer(query.id, answers([len(self.log)] * count))]

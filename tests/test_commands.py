@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -430,3 +431,31 @@ def test_a_broken_pipe_is_no_traceback(running: Service):
     assert scanning.stderr is not None
     assert scanning.stderr.read() == b""
     scanning.wait(10)
+
+
+def test_what_cannot_be_written_is_said(running: Service):
+    running.command("put", "full", "1")
+    arguments = (sys.executable, "-m", "understudy", "incr", "full")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            (*arguments, "--views", running.address),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert b"cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert running.command("get", "full").stdout == b"2\n"
+
+
+def test_no_standard_input():
+    done = subprocess.run(
+        ("sh", "-c", 'exec "$0" -m understudy put k - <&-', sys.executable),
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"standard input" in done.stderr

@@ -182,25 +182,29 @@ def test_everything_that_is_waited_for_is_told() -> None:
 LOGGER = re.compile(r"Name\(id='_?log'")
 
 
-def events() -> set[str]:
-    """The name of every event that is logged, whatever decides which."""
-    found: set[str] = set()
+def events() -> dict[str, set[str]]:
+    """Every event that is logged, and on which levels where that is plain."""
+    found: dict[str, set[str]] = {}
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and LOGGER.search(ast.dump(node.func)):
                 words = ast.walk(node.args[0]) if node.args else ()
-                texts = [w.value for w in words if isinstance(w, ast.Constant)]
-                found.update(
-                    t
-                    for t in texts
-                    if isinstance(t, str) and re.fullmatch(r"[\w.]+", t)
-                )
+                for word in words:
+                    text = word.value if isinstance(word, ast.Constant) else None
+                    if isinstance(text, str) and re.fullmatch(r"[\w.]+", text):
+                        levels = found.setdefault(text, set())
+                        if isinstance(node.func, ast.Attribute):
+                            levels.add(node.func.attr)
     return found
 
 
 def test_every_event_is_told() -> None:
     rows = table(section(OPERATIONS, "Logs"))
-    assert events() == {code(row[0])[0] for row in rows}
+    told = {code(row[0])[0]: row[1] for row in rows}
+    logged = events()
+    assert logged.keys() == told.keys()
+    plain = {event: levels for event, levels in logged.items() if levels}
+    assert {event: {told[event]} for event in plain} == plain
 
 
 # -- limits -------------------------------------------------------------------

@@ -161,10 +161,6 @@ STORIES_OF_TWO = {
         TRIO + "D0 C2-A !B . A2 C2-A D0 . A2 A3+CD D3-A",
         "3 A! =C =D",
     ),
-    "L13 and is weighed anew there": (
-        TRIO + "D0 !B . A2-C C2 D0 . A2-C C2 D0 A3+CD-C . C3 D3 A3+CD-C",
-        "3 A! =C =D",
-    ),
     "places are filled up to the limit": (TRIO, "2 A! =B =C"),
     "L5 each synced backup is eligible by itself": (
         "A0 B0 C0 A1 A2+B . B2 C2 . B2 C2 . C2 B2",
@@ -363,6 +359,12 @@ FOUR = "A0 B0 C0 D0 A1 A2+BCD "
 def test_who_is_no_heir_loses_its_place_at_once() -> None:
     story = Story(backups_max=3).tell("A0 B0 C0 D0 A1 A2+BC A2-D")
     assert shown(story.views) == "3 A =B =C"
+
+
+def test_l13_in_a_new_view_it_is_weighed_anew() -> None:
+    story = Story(backups_max=3).tell(FOUR)
+    story.tell("E0 !B . A2-C C2 D2 E0 . A2-C C3 D3 E3 A3-C . A3-C")
+    assert shown(story.views) == "3 A =C =D E"
 
 
 def test_l13_a_primary_that_was_outvoted_makes_no_view() -> None:

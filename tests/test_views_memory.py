@@ -225,13 +225,12 @@ def test_a_copy_is_independent() -> None:
     ("first", "second"),
     [
         (PAIR + ". . . .", PAIR + ". . . . . ."),
-        (PAIR + "A2-B" + " . A3 B3" * 24, PAIR + "A2-B A3 !B" + " . A3" * 30 + " B3"),
-        ("A0 B0 A1", "B0 A0 B1"),
+        (PAIR + "A2-B !B" + " . A3" * 24, PAIR + "A2-B !B" + " . A3" * 30),
     ],
 )
 def test_a_fingerprint_forgets_what_no_rule_sees(first: str, second: str) -> None:
     one, other = Story().tell(first), Story().tell(second)
-    assert (one.views.fingerprint() == other.views.fingerprint()) == (first[0] != "A0")
+    assert one.views.fingerprint() == other.views.fingerprint()
 
 
 @pytest.mark.parametrize(

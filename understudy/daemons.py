@@ -37,12 +37,14 @@ TWISTD: Final = (
 )
 
 _PR_SET_PDEATHSIG: Final = 1
-_prctl: Final = ctypes.CDLL(None, use_errno=True).prctl
+#: Only Linux has it; elsewhere children are ended by `atexit` alone.
+_prctl: Final = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 def _die_with(parent: int) -> None:
     """Runs in the child, before it becomes another program."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # It died before the kernel knew of our wish.
 

@@ -11,6 +11,7 @@ compared.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from argparse import Namespace
@@ -39,8 +40,8 @@ NAMES: Final = ("s1", "s2", "s3")
 def main(options: Namespace) -> int:
     """Run it -> the exit code.  Raises `Ended`."""
     picture = Path(options.picture).resolve() if options.picture else None
-    if picture is not None and not picture.parent.is_dir():
-        raise Ended(USAGE, f"--picture: there is no directory {picture.parent}")
+    if picture is not None:
+        _check_picture(picture)
     directory = Path(tempfile.mkdtemp(prefix="understudy-demo-"))
     # A port of its own, so that it is found again after a restart.
     cluster = Cluster(directory, NAMES, {"views": free_port(SystemRandom())})
@@ -63,6 +64,16 @@ def main(options: Namespace) -> int:
         picture.write_text(draw(demo.play.pulse.bins, BIN_S, demo.play.moments))
     _conclude(demo, directory, as_json=options.json)
     return DONE if demo.is_right else REFUSED
+
+
+def _check_picture(path: Path) -> None:
+    """Before the demo, not after it.  Raises `Ended`."""
+    if not path.parent.is_dir():
+        raise Ended(USAGE, f"--picture: there is no directory {path.parent}")
+    if path.is_dir():
+        raise Ended(USAGE, f"--picture: {path} is a directory; name a file in it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise Ended(USAGE, f"--picture: {path} cannot be written")
 
 
 def _conclude(demo: Demo, directory: Path, *, as_json: bool) -> None:

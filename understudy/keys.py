@@ -25,7 +25,7 @@ from client.errors import (
     WrongCluster,
 )
 from understudy.notes import NOTES
-from understudy.outcome import DONE, IN_DOUBT, REFUSED, UNAVAILABLE, Ended
+from understudy.outcome import DONE, IN_DOUBT, REFUSED, UNAVAILABLE, USAGE, Ended
 from understudy.running import run
 from understudy.text import as_json, escaped, say, say_bytes, say_json, shown
 from wire.commands import VALUE_BYTES_MAX
@@ -126,7 +126,7 @@ def main(options: Namespace) -> int:
     """Do what was typed -> the exit code.  Raises `Ended`."""
     if options.noun == "put" and options.value == b"-":
         # One byte more than is allowed is enough to be told that it is too much.
-        options.value = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
+        options.value = _standard_input(VALUE_BYTES_MAX + 1)
     try:
         run(lambda reactor: _tell(reactor, options))
     except CommandError as error:
@@ -142,6 +142,14 @@ def main(options: Namespace) -> int:
     except ClerkError as error:
         raise Ended(UNAVAILABLE, str(error)) from error
     return DONE
+
+
+def _standard_input(bytes_max: int) -> bytes:
+    try:
+        return sys.stdin.buffer.read(bytes_max)
+    except (OSError, AttributeError) as error:
+        # It is None if it was closed before this process began.
+        raise Ended(USAGE, f"standard input cannot be read: {error}") from error
 
 
 async def _tell(reactor: Any, options: Namespace) -> None:
@@ -164,8 +172,6 @@ def _why(error: NotExecuted, options: Namespace) -> str:
     if isinstance(error, WrongCluster):
         return text
     if trouble := NOTES.about(options.views):
-        text += f" (view service: {trouble})"
-    return (
-        f"{text}. Is the view service at {' or '.join(options.views)} running? "
-        "`understudy status` says what it waits for"
-    )
+        where = " or ".join(options.views)
+        return f"{text}. Is the view service at {where} running? ({trouble})"
+    return f"{text}. `understudy status` says what is waited for"

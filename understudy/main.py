@@ -8,6 +8,7 @@ needs when it is called, so that a wrong option is answered in no time and a
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from argparse import Namespace
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from understudy.options import parse
-from understudy.outcome import UNAVAILABLE, Ended, Interrupted
+from understudy.outcome import DONE, IN_DOUBT, UNAVAILABLE, Ended, Interrupted
 from understudy.text import complain, say_json, silence_stdout
 
 #: Noun -> the module whose ``main(options) -> exit code`` does it.
@@ -40,14 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         return _do(options)
-    except Interrupted:
-        return _end(options, Ended(UNAVAILABLE, "interrupted", "interrupted"))
+    except (Interrupted, KeyboardInterrupt):
+        text = "interrupted; nothing was executed"
+        return _end(options, Ended(UNAVAILABLE, text, "interrupted"))
     except Ended as ended:
         return _end(options, ended)
     except BrokenPipeError:
         # Whoever read our output (`head`) has seen enough.
         silence_stdout()
-        return UNAVAILABLE
+        return DONE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
+            raise
+        silence_stdout()
+        text = f"what it came to cannot be written to standard output: {error}"
+        return _end(options, Ended(IN_DOUBT, text, "not written"))
 
 
 def _do(options: Namespace) -> int:

@@ -82,8 +82,7 @@ class Play:
             self.say(
                 "news",
                 f"a view service and {len(self.cluster.servers)} servers are up; "
-                f"{CLERKS} clerks "
-                "append and read without pause",
+                f"{CLERKS} clerks append and read without pause",
             )
             await self._calm()
             await self._strikes()
@@ -95,7 +94,12 @@ class Play:
             stopping = [Deferred.fromCoroutine(each.stop()) for each in workers]
             ended = DeferredList(stopping, consumeErrors=True)
             # Calls that do not end by then are given up, and are in doubt.
-            await ended.addTimeout(patience_s, reactor, lambda result, _: result)
+            results: list[tuple[bool, Any]] = await ended.addTimeout(
+                patience_s, reactor, lambda those, _: those
+            )
+        for is_done, result in results:
+            if not is_done:
+                result.raiseException()
 
     async def _strikes(self) -> None:
         await self._kill_primary()

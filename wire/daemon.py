@@ -15,6 +15,7 @@ import time
 from typing import Any, Final
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ReactorNotRunning
 from twisted.python.usage import UsageError
 
@@ -47,6 +48,26 @@ def steady(reactor: Any) -> None:
     """
     assert not reactor.getDelayedCalls(), "timers by the other clock are set"
     reactor.seconds = time.monotonic
+
+
+def lean(reactor: Any) -> None:
+    """Spare *reactor* the log context that Twisted makes around every event;
+    nothing here logs by it.  Only the epoll reactor knows how; any other is left
+    as it is."""
+    kind: object = type(reactor)
+    if kind is not EPollReactor:
+        return
+    poll, selectables = reactor._poller.poll, reactor._selectables
+    act = reactor._doReadOrWrite
+
+    def iterate(timeout_s: float | None) -> None:
+        timeout_s = -1 if timeout_s is None else timeout_s
+        for fd, event in poll(timeout_s, len(selectables)):
+            # One event may have closed the connection of a later one.
+            if (selectable := selectables.get(fd)) is not None:
+                act(selectable, fd, event)
+
+    reactor.doIteration = iterate
 
 
 def fail(reactor: Any, text: str) -> None:

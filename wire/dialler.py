@@ -133,8 +133,9 @@ class Dialler(Factory):
         return stopped
 
     def redial(self) -> None:
-        """Drop the connection that is there and dial at once.  An attempt that
-        is under way goes on; before `start` and after `stop`, nothing."""
+        """Drop the connection that is there and dial the next address at once:
+        whoever does not answer there may not be the one to ask again.  An attempt
+        that is under way goes on; before `start` and after `stop`, nothing."""
         if not self._service.running or self._stopping is not None:
             return
         if self._connection is not None:
@@ -225,6 +226,8 @@ class Dialler(Factory):
             self._is_flapping = True
         if not self._is_settled and self._stopping is None:
             self._failed(reason)
+        elif self._dials_at_once:
+            self._take_next()
         self._is_settled = False
         if self._stopping is not None:
             stopping, self._stopping = self._stopping, None
@@ -234,6 +237,9 @@ class Dialler(Factory):
         if self._told.get(self.address) != reason:
             self._told[self.address] = reason
             _log.warning("dial.failed", address=self.address, reason=reason)
+        self._take_next()
+
+    def _take_next(self) -> None:
         self._turn = (self._turn + 1) % len(self._addresses)
 
     def _tell_made(self, link: Link) -> None:

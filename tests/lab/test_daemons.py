@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from client import NotExecuted
-from tests.chaos import rounds
+from tests.chaos import rounds, transfer
 from tests.processes import Service, members, service, wait_for
 from understudy.daemons import Daemon
 from understudy.status import is_safe, state
@@ -299,3 +299,7 @@ def test_repeated_crashes(tmp_path: Path, capsys):
 def test_the_successor_dies_too(tmp_path: Path, capsys):
     """Two backups: the primary dies, and whoever follows it dies at once."""
     assert rounds.run(tmp_path, seed=3, rounds=6, backups=2), capsys.readouterr().out
+
+
+def test_a_large_state_moves_while_writes_go_on(tmp_path: Path, capsys):
+    assert transfer.run(tmp_path, seed=5, keys=50_000), capsys.readouterr().out

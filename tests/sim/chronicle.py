@@ -65,6 +65,8 @@ class Chronicle:
         self._committed_view = 0
         self.view: View = NO_VIEW
         self.eligible: frozenset[str] = frozenset()
+        #: Was any view ever acknowledged?
+        self._is_founded = False
         #: (link, query) -> what was committed when it was asked.
         self._asked: dict[tuple[int, int], int] = {}
         #: (link, sequence) -> the last batch that came.
@@ -202,6 +204,7 @@ class Chronicle:
             f"eligible {set(views.eligible)}, and not just {set(self.eligible)}",
         )
         self.view, self.eligible = view, views.eligible
+        self._is_founded = self._is_founded or views.acknowledged
 
     def _moved(self, views: Views) -> None:
         old, new = self.view, views.view
@@ -214,13 +217,14 @@ class Chronicle:
             problem = f"view {new.number} has members {names}"
         elif new.members() == old.members():
             problem = f"view {new.number} is view {old.number}"
-        elif new.founding and (self._told or self.commit):
-            problem = f"view {new.number} is founding, and something was committed"
+        elif new.founding and (self._is_founded or self.commit):
+            problem = f"view {new.number} is founding, and something may be answered"
         elif not new.founding and not self._was_eligible(new.primary):
             problem = f"{new.primary.name} leads view {new.number}, not being eligible"
         elif not all(self._was_eligible(new.backup(name)) for name in new.holders):
             problem = f"view {new.number} has holders {new.holders}"
         self._require(not problem, "views are well formed", problem)
+        self._world.misfortune.moved(names)
         # Those who leave are eligible no more, whoever comes under their names.
         self.eligible = frozenset(
             member.name

@@ -35,7 +35,11 @@ KINDS: Final = {
     "jump": 30,
     "leave": 30,
     "clerk crash": 20,
+    "just then": 50,
 }
+
+#: What happens to a member of a view that was just made.
+JUST_THEN: Final = ("crash", "pause", "break", "cut", "cut from views", "slow")
 
 
 class Misfortune:
@@ -75,6 +79,46 @@ class Misfortune:
         return (
             not self.is_over and kind in self.kinds and self._random.randrange(12) == 0
         )
+
+    def moved(self, members: list[str]) -> None:
+        """A view was just made: the most delicate moment that there is."""
+        if not self.is_over and "just then" in self.kinds and self._random.randrange(2):
+            host = self._random.choice(members)
+            self._world.agenda.later(
+                self._random.randrange(20 * MS), lambda: self._just_then(host)
+            )
+
+    def _just_then(self, host: str) -> None:
+        if self.is_over:
+            return
+        world, network = self._world, self._world.network
+        kind = self._random.choice(JUST_THEN)
+        server = world.servers[host]
+        if kind == "crash" and server in self._spared():
+            self._end([server], lambda server: server.end())
+        elif kind == "pause":
+            server.pause()
+            self._for_a_while(server.wake)
+        elif kind == "break":
+            ends = [end for end in network.ends.values() if end.process is server]
+            if ends:
+                late_us = self._random.choice((0, self._random.randrange(3 * S)))
+                network.tear(self._random.choice(ends), late_us)
+        elif kind == "cut":
+            others = [each for each in self._hosts() if each != host]
+            other = self._random.choice(others)
+            self._cut_between([(host, other), (other, host)])
+        elif kind == "cut from views":
+            self._cut_between(
+                self._random.choice(
+                    ([(host, "views"), ("views", host)], [(host, "views")])
+                )
+            )
+        elif kind == "slow":
+            other = self._random.choice([each for each in self._hosts() if each != host])
+            network.slow[host, other] = self._random.randrange(300 * MS)
+            self._for_a_while(lambda: network.slow.pop((host, other), None))
+        world.note(f"just then: {kind} {host}")
 
     def lateness_us(self) -> int:
         """How long until the other end learns that a process is gone."""

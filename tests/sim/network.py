@@ -252,6 +252,9 @@ class Network:
             done(None)
 
         def made(end: End) -> None:
+            if end.is_gone or end.is_torn:
+                fail()
+                return
             done(end)
             if not end.is_gone:
                 end.send(owner.hello())
