@@ -33,7 +33,8 @@ from client.arguments import (
     as_value,
     encode_command,
 )
-from client.conversation import Conversation, Ended, Outcome
+from client.bodies import Ended, Outcome
+from client.conversation import Conversation
 from client.errors import ClerkError, InDoubt, NotExecuted, command_error
 from client.lines import Lines, Surroundings
 from client.whereabouts import Whereabouts
@@ -53,10 +54,6 @@ from wire.commands import (
 from wire.invariants import guard
 
 T = TypeVar("T")
-
-#: So many answers at once are handed out in two halves, so that what callers
-#: say to the first half is on its way while the second is handed out.
-HALVED_MIN: Final = 32
 
 _of_store: Final = msgspec.msgpack.Decoder(AnyAnswer).decode
 
@@ -301,12 +298,7 @@ class Clerk:
     def _hand_out(self, ended: Ended) -> None:
         was_handing_out, self._is_handing_out = self._is_handing_out, True
         try:
-            half = len(ended) // 2 if len(ended) >= HALVED_MIN else 0
-            for number, outcome in ended[:half]:
-                self._end(number, outcome)
-            if half and not self._conversation.is_outstanding:
-                self._say()
-            for number, outcome in ended[half:]:
+            for number, outcome in ended:
                 self._end(number, outcome)
         finally:
             self._is_handing_out = was_handing_out

@@ -14,17 +14,17 @@ called before it (``docs/design.md``, sections 6 and 7).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Final
+from collections.abc import Hashable
 
-import msgspec
 from attrs import define, field, setters
 from attrs.validators import and_, ge, le
-from msgspec import Raw
 
+from client.bodies import Ended, join, outcomes
 from client.calls import Calls, Commands
-from client.errors import ClerkError, InDoubt, NotExecuted, TooLarge, WrongCluster
-from client.session import Sent, Session
+from client.closing import Closing
+from client.errors import ClerkError, InDoubt, NotExecuted, WrongCluster
+from client.queries import Queries
+from client.session import Session
 from client.whereabouts import Whereabouts
 from wire.messages import (
     CLERK,
@@ -46,19 +46,6 @@ from wire.messages import (
     ViewIs,
 )
 
-#: How long a clerk that closes waits for the service to forget its session.
-FAREWELL_MS: Final = 1_000
-
-#: How many queries are outstanding at most: answers may be 16 MiB long each, and
-#: a server that has more than a dozen of those unsent cuts the connection.
-QUERIES_MAX: Final = 8
-
-#: Calls that have ended: the encoded answer, or why there is none.
-Outcome = Raw | ClerkError
-Ended = list[tuple[int, Outcome]]
-
-_split = msgspec.msgpack.Decoder(list[Raw]).decode
-
 
 @define(eq=False, on_setattr=setters.NO_OP)
 class Conversation:
@@ -74,31 +61,18 @@ class Conversation:
     #: None until something is to be written, and after an eviction.
     session: Session | None = field(default=None, init=False)
 
-    #: What was asked, by the query's number, on this connection or the last.
-    queries: dict[int, Commands] = field(factory=dict, init=False)
-
-    #: Answers to some of them, while a batch is unanswered that comes before.
-    _early: dict[int, bytes] = field(factory=dict, init=False)
+    queries: Queries = field(factory=Queries, init=False)
 
     #: Calls that have ended although their batch or query is outstanding: what
     #: becomes of it interests nobody, but it keeps its place.
     given_up: set[int] = field(factory=set, init=False)
 
-    #: Nothing will ever happen here again.
-    is_finished: bool = field(default=False, init=False)
-
-    _query: int = field(default=0, init=False)
+    closing: Closing = field(factory=Closing, init=False)
 
     #: What was said on this connection to the primary.
     _said_opening: bool = field(default=False, init=False)
     _said_again: bool = field(default=False, init=False)
     _said_closing: bool = field(default=False, init=False)
-
-    _is_closing: bool = field(default=False, init=False)
-    #: By when to be finished, whatever is outstanding.
-    _close_ms: int | None = field(default=None, init=False)
-    #: By when to be finished, now that nobody waits for anything.
-    _farewell_ms: int | None = field(default=None, init=False)
 
     #: Why this conversation cannot go on, if it met another cluster.
     _wrong_cluster: str = field(default="", init=False)
@@ -113,9 +87,14 @@ class Conversation:
     @property
     def is_outstanding(self) -> bool:
         """Whether anything was said that has no answer yet."""
-        return bool(self.queries) or (
+        return bool(self.queries.outstanding) or (
             self.session is not None and bool(self.session.outstanding)
         )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing will ever happen here any more."""
+        return self.closing.is_over
 
     @property
     def has_more_to_say(self) -> bool:
@@ -123,7 +102,7 @@ class Conversation:
         return self.whereabouts.is_open and (
             bool(self.calls.writes or self.calls.reads)
             or not self._said_again
-            or self._farewell_ms is not None
+            or self.closing.is_last_word
         )
 
     @property
@@ -143,8 +122,7 @@ class Conversation:
         times = (
             self.whereabouts.wake_ms(),
             self.calls.deadline_ms(),
-            self._close_ms,
-            self._farewell_ms,
+            self.closing.wake_ms(),
         )
         return min((at for at in times if at is not None), default=None)
 
@@ -160,28 +138,27 @@ class Conversation:
                     messages += session.again()
                 while self.calls.writes and session.has_room(self.window):
                     writes = self.calls.take_writes()
-                    messages.append(session.batch(tuple(writes), _join(writes)))
+                    messages.append(session.batch(tuple(writes), join(writes.values())))
             elif not self._said_opening:
                 self._said_opening = True
                 messages.append(session.opening())
-        while self.calls.reads and len(self.queries) < min(self.window, QUERIES_MAX):
+        while self.calls.reads and self.queries.has_room(self.window):
             if not (reads := self.calls.take_reads()):
                 break
             messages.append(self._ask(reads))
-        if self._farewell_ms is not None and not self._said_closing:
+        if self.closing.is_last_word and not self._said_closing:
             self._said_closing = True
-            if session is not None and (closing := session.closing()) is not None:
-                messages.append(closing)
+            if session is not None and (last_word := session.closing()) is not None:
+                messages.append(last_word)
         return messages
 
     def _ask(self, reads: Commands) -> Query:
-        self._query += 1
-        self.queries[self._query] = reads
+        session = self.session
+        if session is None or session.birth is None:
+            return self.queries.ask(reads, NO_SESSION, 0)
         # What was sent is sent again before any query, so to name the last is
         # never to wait for longer; and it holds for every read in here.
-        if self.session is None or self.session.birth is None:
-            return Query(self._query, NO_SESSION, 0, _join(reads))
-        return Query(self._query, self.session.id, self.session.last, _join(reads))
+        return self.queries.ask(reads, session.id, session.last)
 
     # -- calls -------------------------------------------------------------------
 
@@ -216,7 +193,7 @@ class Conversation:
     def _admit(self, command: bytes) -> None:
         if self._wrong_cluster:
             raise WrongCluster(self._wrong_cluster)
-        if self._is_closing:
+        if self.closing.is_begun:
             raise NotExecuted("the clerk is closed")
         if self.calls.is_full(len(command)):
             raise NotExecuted(
@@ -228,7 +205,6 @@ class Conversation:
         """128 random bits for the next session; see `needs_session`."""
         assert self.session is None, "a session is replaced only when it has ended"
         self.session = Session(session_id)
-        self._said_opening = False
 
     def give_up(self, number: int, now_ms: int, why: str = "cancelled") -> Ended:
         """Nobody waits for that call any more."""
@@ -245,23 +221,17 @@ class Conversation:
             return NotExecuted(f"{why} before it was sent: {obstacle}")
         if number in self.given_up:
             return None
-        if any(number in reads for reads in self.queries.values()):
+        if self.queries.has(number):
             self.given_up.add(number)
             return NotExecuted(f"{why} before this read was answered: {obstacle}")
-        outstanding = () if self.session is None else self.session.outstanding.values()
-        for sent in outstanding:
-            if sent.calls[0] <= number <= sent.calls[-1] and number in sent.calls:
-                self.given_up.add(number)
-                return InDoubt(
-                    f"{why} after it was sent, before its answer: {obstacle}"
-                )
+        if self.session is not None and self.session.has(number):
+            self.given_up.add(number)
+            return InDoubt(f"{why} after it was sent, before its answer: {obstacle}")
         return None
 
     def close(self, now_ms: int, deadline_ms: int | None = None) -> Ended:
         """No more calls.  Those that were made go on until *deadline_ms*."""
-        if not self._is_closing:
-            self._is_closing = True
-            self._close_ms = deadline_ms
+        self.closing.begin(deadline_ms)
         return self._settle(now_ms)
 
     # -- the view service --------------------------------------------------------
@@ -272,13 +242,15 @@ class Conversation:
 
     def views_said(self, message: ViewIs, now_ms: int) -> Ended:
         """The view service says what the newest view is."""
-        ended = self._check_cluster(message.cluster)
-        if not self._wrong_cluster:
-            if message.view.number > 0:
-                # Nothing belongs to a cluster before its first view.
-                self.whereabouts.cluster = message.cluster
-            self.whereabouts.learn(message.view, now_ms)
-            self.whereabouts.views_answered()
+        ended: Ended = []
+        if message.view.number > 0:
+            # Nothing belongs to a cluster before its first view.
+            ended = self._check_cluster(message.cluster)
+            if self.is_finished:
+                return ended
+            self.whereabouts.cluster = message.cluster
+        self.whereabouts.learn(message.view, now_ms)
+        self.whereabouts.views_answered()
         return ended
 
     def views_refused(self, goodbye: Goodbye) -> Ended:
@@ -304,11 +276,9 @@ class Conversation:
             return []
         self._wrong_cluster = text
         ended: Ended = []
-        for number in self._live():
-            outcome = self._abandon(number, "another cluster was met")
-            if outcome is not None:
-                is_doubt = type(outcome) is InDoubt
-                ended.append((number, outcome if is_doubt else WrongCluster(text)))
+        for number, how in self._abandon_all("another cluster was met"):
+            is_doubt = type(how) is InDoubt
+            ended.append((number, how if is_doubt else WrongCluster(text)))
         self._finish()
         return ended
 
@@ -345,7 +315,7 @@ class Conversation:
                 if self.session is not None and self.session.id == session_id:
                     self.session.opened(birth)
             case SessionClosed():
-                if self._farewell_ms is not None:
+                if self.closing.is_last_word:
                     self._finish()
             case BatchRefused(sequence, reason):
                 ended = self._refused(sequence, reason, now_ms)
@@ -356,108 +326,52 @@ class Conversation:
     def _batch_answered(self, sequence: int, body: bytes) -> Ended:
         if self.session is None or (calls := self.session.answered(sequence)) is None:
             return []  # It had its answer before.
-        ended = self._answered(calls, body)
-        return ended + self._read_out() if self._early else ended
+        return self._answered(calls, body) + self._read_out()
 
     def _query_answered(self, query: int, body: bytes) -> Ended:
-        if query not in self.queries:
-            return []
-        self._early[query] = body
+        self.queries.answered(query, body)
         return self._read_out()
 
     def _read_out(self) -> Ended:
-        """The answers of queries, but for those that may have missed a write.
-
-        A query is answered without the batch that it comes after if the session
-        is gone.  Then that batch is refused next, and both are said again.
-        """
-        outstanding = () if self.session is None else self.session.outstanding.values()
-        unanswered = next((sent.calls[0] for sent in outstanding), None)
+        write = None if self.session is None else self.session.first_call()
         ended: Ended = []
-        for query in list(self._early):
-            reads = self.queries[query]
-            if unanswered is None or max(reads) < unanswered:
-                body = self._early.pop(query)
-                del self.queries[query]
-                ended += self._answered(tuple(reads), body)
+        for reads, body in self.queries.take_answers(write):
+            ended += self._answered(tuple(reads), body)
         return ended
 
-    def _answered(self, numbers: Sequence[int], body: bytes) -> Ended:
+    def _answered(self, numbers: tuple[int, ...], body: bytes) -> Ended:
         """The answers of a batch or a query, command by command."""
         self.calls.ended(numbers)
-        try:
-            answers: Sequence[Outcome] = _split(body)
-        except (msgspec.DecodeError, RecursionError):
-            answers = ()
-        if len(answers) != len(numbers):
-            text = (
-                f"executed, but {len(answers)} answers came for {len(numbers)} "
-                "commands: this machine does not speak as a machine should"
-            )
-            answers = [InDoubt(text) for _ in numbers]
-        if not self.given_up:
-            return list(zip(numbers, answers, strict=True))
-        ended = [
-            (number, answer)
-            for number, answer in zip(numbers, answers, strict=True)
-            if number not in self.given_up
-        ]
-        self.given_up.difference_update(numbers)
+        ended = list(zip(numbers, outcomes(body, len(numbers)), strict=True))
+        if self.given_up:
+            ended = [pair for pair in ended if pair[0] not in self.given_up]
+            self.given_up.difference_update(numbers)
         return ended
 
     def _refused(self, sequence: int, reason: str, now_ms: int) -> Ended:
-        """A batch will not be executed any more, and with it its session is at
-        an end: for its numbers a server could still hold copies of what comes
-        after the refused one, so they are not given to anything else.
-
-        In doubt is only what may have been executed before the refusal.  What
-        goes on goes on in a new session, on a new connection, where no late
-        answer of the old one can be taken for its own.
-        """
+        """The session is at its end.  What can go on goes on in a new one, and
+        on a new connection, where no late answer of the old session can be
+        taken for one of the new."""
         session = self.session
         if session is None or sequence not in session.outstanding:
             return []
         if reason not in {EVICTED, TOO_LARGE}:
             self.whereabouts.distrust(f"it refused a batch: {reason!r}", now_ms)
             return []
-        before, refused, after = session.split(sequence)
-        outcomes: Ended = []
-        again: list[Sent] = []
-        doubtful = before
-        if not refused.is_only_copy:
-            doubtful = [*before, refused, *after]
-        elif reason == EVICTED:
-            again = [refused, *after]
-        else:
-            again = after
-            outcomes = [
-                (number, TooLarge("the service refused it: the batch is too large"))
-                for number in refused.calls
-            ]
-        outcomes += [
-            (number, InDoubt("its session was evicted before its answer came"))
-            for sent in doubtful
-            for number in sent.calls
-        ]
-        ended = [pair for pair in outcomes if pair[0] not in self.given_up]
-        self.given_up.difference_update(number for number, _ in outcomes)
-        self.calls.ended([number for number, _ in outcomes])
+        told, again = session.refused(sequence, reason)
+        numbers = [number for number, _ in told]
+        ended = [pair for pair in told if pair[0] not in self.given_up]
+        self.given_up.difference_update(numbers)
+        self.calls.ended(numbers)
         self.session = None
-        self._put_back(
-            {
-                n: bytes(c)
-                for s in again
-                for n, c in zip(s.calls, _split(s.message.body), strict=True)
-            }
-        )
+        self._put_back(again)
         self.whereabouts.reconnect(f"the session was refused: {reason}", now_ms)
         return ended
 
     def _put_back(self, writes: Commands) -> None:
         """*writes* and all outstanding reads are to be said anew, but for those
         that nobody waits for any more."""
-        reads = {n: c for asked in self.queries.values() for n, c in asked.items()}
-        self.queries, self._early = {}, {}
+        reads = self.queries.take_back()
         if self.given_up:
             dropped = self.given_up.intersection((*reads, *writes))
             self.given_up -= dropped
@@ -484,40 +398,32 @@ class Conversation:
         """What follows from an event, whatever it was."""
         if not self.is_waiting:
             self.whereabouts.rest()
-        if not self._is_closing or self.is_finished:
+        if not self.closing.is_begun or self.is_finished:
             return []
-        if self._close_ms is not None and now_ms >= self._close_ms:
-            return self._break_off()
+        if self.closing.is_due(now_ms):
+            ended = self._abandon_all("the clerk was closed")
+            self._finish()
+            return ended
         if not self._live():
-            if self.session is None or self.session.birth is None:
-                self._finish()
-            elif self._farewell_ms is None:
-                self._farewell_ms = now_ms + FAREWELL_MS
-            elif now_ms >= self._farewell_ms:
+            has_session = self.session is not None and self.session.birth is not None
+            self.closing.nobody_waits(now_ms, has_session=has_session)
+            if self.is_finished:
                 self._finish()
         return []
 
-    def _break_off(self) -> Ended:
-        ended: Ended = []
-        for number in self._live():
-            outcome = self._abandon(number, "the clerk was closed")
-            if outcome is not None:
-                ended.append((number, outcome))
-        self._finish()
-        return ended
+    def _abandon_all(self, why: str) -> Ended:
+        outcomes = [(number, self._abandon(number, why)) for number in self._live()]
+        return [(number, how) for number, how in outcomes if how is not None]
 
     def _finish(self) -> None:
-        self.is_finished = self._is_closing = True
+        self.closing.end()
         self.whereabouts.hang_up()
 
     def _live(self) -> list[int]:
         """The calls that somebody waits for, in no particular order."""
-        outstanding = () if self.session is None else self.session.outstanding.values()
-        numbers: Iterable[int] = (
-            *(number for sent in outstanding for number in sent.calls),
-            *(number for asked in self.queries.values() for number in asked),
-        )
-        live = [number for number in numbers if number not in self.given_up]
+        sent = [] if self.session is None else self.session.calls()
+        sent += self.queries.calls()
+        live = [number for number in sent if number not in self.given_up]
         return [*live, *self.calls.writes, *self.calls.reads]
 
     # -- for simulators ----------------------------------------------------------
@@ -526,35 +432,24 @@ class Conversation:
         """Another one that goes its own way from here."""
         twin = Conversation(self.whereabouts.copy(), self.window, self.calls.copy())
         twin.session = None if self.session is None else self.session.copy()
-        twin.queries, twin._early = self.queries.copy(), self._early.copy()
-        twin.given_up = self.given_up.copy()
-        twin.is_finished, twin._query = self.is_finished, self._query
+        twin.queries = self.queries.copy()
+        twin.given_up, twin.closing = self.given_up.copy(), self.closing.copy()
         twin._said_opening, twin._said_again = self._said_opening, self._said_again
-        twin._said_closing, twin._is_closing = self._said_closing, self._is_closing
-        twin._close_ms, twin._farewell_ms = self._close_ms, self._farewell_ms
-        twin._wrong_cluster = self._wrong_cluster
+        twin._said_closing, twin._wrong_cluster = (
+            self._said_closing,
+            self._wrong_cluster,
+        )
         return twin
 
     def fingerprint(self, now_ms: int) -> Hashable:
         """Equal for those that behave equally from *now_ms* on."""
-        times = (self._close_ms, self._farewell_ms)
         return (
             self.whereabouts.fingerprint(now_ms),
             self.calls.fingerprint(now_ms),
             None if self.session is None else self.session.fingerprint(),
-            tuple((n, tuple(asked)) for n, asked in self.queries.items()),
-            tuple(self._early.items()),
+            self.queries.fingerprint(),
             frozenset(self.given_up),
-            *(self.is_finished, self._query, self._is_closing, self._wrong_cluster),
+            self.closing.fingerprint(now_ms),
+            self._wrong_cluster,
             *(self._said_opening, self._said_again, self._said_closing),
-            *(None if at is None else at - now_ms for at in times),
         )
-
-
-def _join(commands: Commands) -> bytes:
-    """A body: the msgpack array of commands that are encoded already."""
-    count = len(commands)
-    head = b"\xdc" + count.to_bytes(2, "big")
-    if count < 16:
-        head = bytes((0x90 | count,))
-    return head + b"".join(commands.values())

@@ -15,7 +15,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
-from client.conversation import Conversation, Ended
+from client.bodies import Ended
+from client.conversation import Conversation
 from client.whereabouts import Dial
 from wire.links import Dialler, Link
 from wire.messages import (

@@ -14,7 +14,10 @@ from typing import Final
 from attrs import define, field
 from msgspec import Struct
 
-from wire.messages import WINDOW_MAX, Batch, CloseSession, OpenSession
+from client.bodies import Ended, split
+from client.calls import Commands
+from client.errors import InDoubt, TooLarge
+from wire.messages import EVICTED, WINDOW_MAX, Batch, CloseSession, OpenSession
 
 #: No further batch is sent while so much is unanswered: less than a link may
 #: have unsent, or the clerk would be cut off, send all of it again, and so on.
@@ -106,16 +109,49 @@ class Session:
         self.outstanding_bytes -= len(sent.message.body)
         return sent.calls
 
-    def split(self, refused: int) -> tuple[list[Sent], Sent, list[Sent]]:
-        """Batch *refused* will not be executed any more, so this session is at
-        its end: what was before it, it, and what was after it.
+    def first_call(self) -> int | None:
+        """The first call that is unanswered; None: none is."""
+        return next((sent.calls[0] for sent in self.outstanding.values()), None)
+
+    def has(self, write: int) -> bool:
+        """Whether that call is in one of the batches outstanding."""
+        return any(
+            sent.calls[0] <= write <= sent.calls[-1] and write in sent.calls
+            for sent in self.outstanding.values()
+        )
+
+    def calls(self) -> list[int]:
+        """The calls in them, in order."""
+        return [number for sent in self.outstanding.values() for number in sent.calls]
+
+    def refused(self, sequence: int, reason: str) -> tuple[Ended, Commands]:
+        """Batch *sequence* will not be executed any more, and with it this
+        session is at its end -> the calls that end so, and those that can be
+        said again in a new one.
 
         If it was the only copy it was never executed, and so neither was
-        anything after it: batches are executed in order.
+        anything after it: batches are executed in order.  In doubt is only what
+        may have been executed before.  No number is used again, since a server
+        could still hold copies of what was sent under it.
         """
-        before = [s for n, s in self.outstanding.items() if n < refused]
-        after = [s for n, s in self.outstanding.items() if n > refused]
-        return before, self.outstanding[refused], after
+        batch = self.outstanding[sequence]
+        before = [sent for n, sent in self.outstanding.items() if n < sequence]
+        after = [sent for n, sent in self.outstanding.items() if n > sequence]
+        ended: Ended = []
+        doubtful, again = before, after
+        if not batch.is_only_copy:
+            doubtful, again = [*before, batch, *after], []
+        elif reason == EVICTED:
+            again = [batch, *after]
+        else:
+            text = "the service takes no batch of that length"
+            ended = [(number, TooLarge(text)) for number in batch.calls]
+        text = "its session was evicted before its answer came"
+        ended += [(n, InDoubt(text)) for sent in doubtful for n in sent.calls]
+        commands: Commands = {}
+        for sent in again:
+            commands |= zip(sent.calls, split(sent.message.body), strict=True)
+        return ended, commands
 
     # -- for simulators ----------------------------------------------------------
 

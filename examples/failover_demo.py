@@ -1,4 +1,4 @@
-"""A failover under load, live: ``python examples/failover_demo.py [--picture FILE]``."""
+"""A failover under load: ``python examples/failover_demo.py [--picture FILE]``."""
 
 import sys
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList
 
 from pbserver.replica import Replica
+from wire.addresses import parse_address
 from wire.links import Dialler, Link
 from wire.logs import get_logger
 from wire.messages import SERVER, Goodbye, Hello, Member, Message
@@ -92,6 +93,12 @@ class Peers:
         for member in self._diallers.keys() - wanted:
             self._diallers.pop(member).stop()
         for member in wanted - self._diallers.keys():
+            try:
+                parse_address(member.address)
+            except ValueError as error:
+                # It is reported as unreachable, and loses its place.
+                _log.warning("peer.undiallable", name=member.name, text=str(error))
+                continue
             dialler = Dialler(
                 _Peer(self._server, member),
                 SERVER,

@@ -88,9 +88,10 @@ class Primary:
         """A newer view has the same primary.  Nothing is lost or done twice;
         the rule starts anew from the holders that the view names."""
         assert view.number > self.view.number
-        assert not view.founding
         self.view = view
-        self.may_complete = True
+        # A founder can found again: another one did so meanwhile, was not
+        # acknowledged either, and is gone.
+        self.may_complete = not view.founding
         self._follow(self.followers)
 
     def _follow(self, known: dict[str, Follower]) -> None:
@@ -241,6 +242,7 @@ class Primary:
             # nothing that it has everything up to the cut.
             follower.drop_transfer()
             follower.next = transfer.index + 1
+            self._round_wanted = True
 
     def _listened(self, link: Link, message: Message, view: int) -> Follower | None:
         """The backup that a message is from, if it is of this view."""

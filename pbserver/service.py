@@ -26,7 +26,7 @@ from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import format_address, parse_address
-from wire.daemon import check_endpoint, fail, lean, steady
+from wire.daemon import check_endpoint, fail, lean, many_files, steady
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
@@ -303,6 +303,7 @@ def makeService(options: Options) -> ServerService:
 
     steady(reactor)
     lean(reactor)
+    many_files()
     settings = Settings(
         options["name"],
         options["listen"],

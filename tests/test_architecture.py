@@ -29,7 +29,8 @@ PURE = {
     "viewservice": "causes memory roster server status views waits",
     "pbserver": "backup bodies door follower history limits log machine operations "
     "outbox pairs primary questions replica sessions store transfer",
-    "client": "arguments calls conversation errors session whereabouts",
+    "client": "arguments bodies calls closing conversation errors queries session "
+    "whereabouts",
     "understudy": "history moments outcome picture pulse table",
 }
 PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[package])}

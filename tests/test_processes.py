@@ -425,9 +425,12 @@ def test_up_serves_until_it_is_told_to_end(tmp_path):
     assert list(tmp_path.iterdir()) == [], "its directory goes with it"
 
 
-def test_up_says_which_port_is_taken(taken):
-    done = understudy("up", "--base-port", str(taken))
+def test_up_says_which_port_is_taken(taken, tmp_path):
+    env = {"TMPDIR": str(tmp_path)}
+    done = understudy("up", "--base-port", str(taken), env=env)
     assert done.returncode == 4
+    (logs,) = tmp_path.iterdir()
+    assert str(logs).encode() in done.stderr
     assert f"tcp:{taken}".encode() in done.stderr
     assert b"--base-port" in done.stderr
 

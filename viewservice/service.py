@@ -25,7 +25,7 @@ from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.addresses import parse_address
 from wire.codec import ProtocolError
-from wire.daemon import fail, steady
+from wire.daemon import fail, many_files, steady
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
@@ -309,6 +309,7 @@ def makeService(options: Options) -> ViewService:
     from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
 
     steady(reactor)
+    many_files()
     state = None if options["volatile"] else options["state"] or DEFAULT_STATE
     settings = Settings(
         listen=options["listen"],

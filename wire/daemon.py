@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import resource
 import sys
 import time
 from typing import Any, Final
@@ -48,6 +49,13 @@ def steady(reactor: Any) -> None:
     """
     assert not reactor.getDelayedCalls(), "timers by the other clock are set"
     reactor.seconds = time.monotonic
+
+
+def many_files() -> None:
+    """Let this process have as many connections as the system allows it; the
+    usual limit of 1024 is less than `wire.listener.CONNECTIONS_MAX`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def lean(reactor: Any) -> None:

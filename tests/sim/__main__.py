@@ -9,11 +9,11 @@ import sys
 import time
 from collections import Counter
 
-from tests.sim.run import Result, run
+from tests.sim.run import run
 
 
 def main() -> int:
-    """Say what was found."""
+    """Say what was found -> the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim")
     parser.add_argument("--seed", type=int, help="one world")
     parser.add_argument("--seeds", help="many: FIRST..LAST")
@@ -26,11 +26,11 @@ def main() -> int:
         first, last = (int(part) for part in options.seeds.split(".."))
     else:
         parser.error("--seed N or --seeds FIRST..LAST is needed")
-    found: list[Result] = []
-    totals: Counter[str] = Counter()
     began = time.monotonic()
+    wrong = 0
+    totals: Counter[str] = Counter()
     for seed in range(first, last + 1):
-        result = run(seed, story=print if options.story else None)
+        result = run(seed, story=say if options.story else None)
         totals.update(result.counts)
         totals.update(
             worlds=1,
@@ -39,15 +39,22 @@ def main() -> int:
             lost=result.is_lost,
             unknown=result.unknown,
         )
+        if first == last:
+            say(f"trace {result.trace:08x}")
         if result.violation is not None:
-            found.append(result)
-            print(f"seed {seed}: {result.violation}\n  replay: {replay(seed)}")
+            wrong += 1
+            say(f"seed {seed}: {result.violation}\n  replay: {replay(seed)}")
             if options.first:
                 break
-    took = time.monotonic() - began
-    print(", ".join(f"{count} {what}" for what, count in sorted(totals.items())))
-    print(f"{len(found)} violations; {took:.1f} s, {took / totals['worlds']:.3f} each")
-    return 1 if found else 0
+    took_s = time.monotonic() - began
+    say(", ".join(f"{count} {what}" for what, count in sorted(totals.items())))
+    say(f"{wrong} violations; {took_s:.1f} s, {took_s / totals['worlds']:.3f} each")
+    return 1 if wrong else 0
+
+
+def say(text: str) -> None:
+    """One line, or several."""
+    sys.stdout.write(text + "\n")
 
 
 def replay(seed: int) -> str:

@@ -146,10 +146,10 @@ def blind_reads(calls: Sequence[Call]) -> list[str]:
             continue
         elif isinstance(command, Get) and command.key.startswith(APPENDED):
             seen = set(tokens(call.answer.value or b""))
-            for write in written[call.clerk, command.key]:
-                if write.outcome == DONE and (call.clerk, write.number) not in seen:
-                    found.append(
-                        f"{command.key.decode()}: read {call.number} of {call.clerk}"
-                        f" does not see its write {write.number}"
-                    )
+            found += [
+                f"{command.key.decode()}: read {call.number} of {call.clerk}"
+                f" does not see its write {write.number}"
+                for write in written[call.clerk, command.key]
+                if write.outcome == DONE and (call.clerk, write.number) not in seen
+            ]
     return found

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DIGEST_EVERY = 4
 
 
-class Violation(Exception):
+class Violation(Exception):  # noqa: N818 -- of a promise, in whoever is watched
     """A promise was broken: *rule* says which, *text* by what."""
 
     def __init__(self, rule: str, text: str) -> None:
@@ -85,7 +85,7 @@ class Chronicle:
         """One more of those."""
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    # -- one history -----------------------------------------------------------------
+    # -- one history ----------------------------------------------------------
 
     def applied(
         self,
@@ -159,7 +159,7 @@ class Chronicle:
             f"{server.name} has another state at {state.index}",
         )
 
-    # -- who may lead ------------------------------------------------------------------
+    # -- who may lead ---------------------------------------------------------
 
     def heirs(self) -> list[ServerProcess]:
         """The processes that are eligible now."""
@@ -239,7 +239,7 @@ class Chronicle:
             and any(member.is_same_copy(each) for each in self.view.members())
         )
 
-    # -- what is told ------------------------------------------------------------------
+    # -- what is told ---------------------------------------------------------
 
     def sent(self, clerk: str, batch: Batch, calls: tuple[int, ...]) -> None:
         """A clerk sends those calls together."""
@@ -304,6 +304,6 @@ class Chronicle:
                     found.setdefault((clerk, call), entry.index)
         return found
 
-    def _require(self, truth: bool, rule: str, text: str) -> None:  # noqa: FBT001
+    def _require(self, truth: bool, rule: str, text: str) -> None:
         if not truth:
             raise Violation(rule, text)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from client.conversation import Conversation, Ended
+from client.bodies import Ended
+from client.conversation import Conversation
 from client.errors import ClerkError, InDoubt, NotExecuted
 from client.whereabouts import Dial, Whereabouts
 from tests.sim.agenda import MS
@@ -64,7 +65,7 @@ class ClerkProcess(Process):
         """How many calls have not ended."""
         return sum(call.outcome == OPEN for call in self.calls.values())
 
-    # -- calling -------------------------------------------------------------------
+    # -- calling --------------------------------------------------------------
 
     def call(self, command: AnyCommand, timeout_ms: int | None = None) -> int:
         """Make a call -> its number."""
@@ -89,7 +90,7 @@ class ClerkProcess(Process):
             if call.outcome == OPEN:
                 self.calls[number] = call._replace(outcome=IN_DOUBT)
 
-    # -- after every event ---------------------------------------------------------
+    # -- after every event ----------------------------------------------------
 
     def happened(self, ended: Ended) -> None:
         """Note what has ended, and do what the conversation wants by now."""

@@ -115,7 +115,9 @@ class Misfortune:
                 )
             )
         elif kind == "slow":
-            other = self._random.choice([each for each in self._hosts() if each != host])
+            other = self._random.choice(
+                [each for each in self._hosts() if each != host]
+            )
             network.slow[host, other] = self._random.randrange(300 * MS)
             self._for_a_while(lambda: network.slow.pop((host, other), None))
         world.note(f"just then: {kind} {host}")
@@ -143,7 +145,7 @@ class Misfortune:
         delay_us = self._random.choice((20 * MS, 200 * MS, most_us))
         self._world.agenda.later(self._random.randrange(delay_us), what)
 
-    # -- processes ----------------------------------------------------------------
+    # -- processes ------------------------------------------------------------
 
     def _crash(self) -> str:
         return self._end(self._spared(), lambda server: server.end())
@@ -200,7 +202,7 @@ class Misfortune:
         """The view service is gone; somebody starts it again."""
         self._for_a_while(self._world.start_views)
 
-    # -- the network ----------------------------------------------------------------
+    # -- the network ----------------------------------------------------------
 
     def _break(self) -> str:
         return self._tear(0)

@@ -17,7 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
-from tests.sim.agenda import MS, S, Agenda
+from tests.sim.agenda import MS, Agenda, S
 from wire.addresses import parse_address
 from wire.codec import Decoder, ProtocolError, encode
 from wire.messages import Goodbye, Hello, Message
@@ -78,7 +78,7 @@ class End:
     def __repr__(self) -> str:
         return f"{self.process.name}#{self.id}"
 
-    # -- sending ---------------------------------------------------------------
+    # -- sending --------------------------------------------------------------
 
     def send(self, message: Message) -> None:
         """Now, in a write of its own unless something waits."""
@@ -98,7 +98,7 @@ class End:
             self._queued.clear()
             self.network.carry(self, data)
 
-    # -- ending ----------------------------------------------------------------
+    # -- ending ---------------------------------------------------------------
 
     def goodbye(self, reason: str, text: str) -> None:
         """Say so, send nothing more, take nothing more."""
@@ -135,7 +135,7 @@ class End:
         while self.unread and not self.is_paused and not self.is_gone:
             self._read(self.unread.pop(0))
 
-    # -- what the network calls --------------------------------------------------
+    # -- what the network calls -----------------------------------------------
 
     def read(self, data: bytes | None) -> None:
         """These bytes have come, or the stream is at its end."""
@@ -261,7 +261,7 @@ class Network:
 
         self.agenda.later(self._delay_us((process.host, host)), arrive)
 
-    # -- carrying ----------------------------------------------------------------
+    # -- carrying -------------------------------------------------------------
 
     def carry(self, sender: End, data: bytes | None) -> None:
         """Bring that to the other end, after all that was sent before."""
@@ -309,7 +309,7 @@ class Network:
         least, most = self.delay_us
         return self.random.randint(least, most) + self.slow.get(path, 0)
 
-    # -- misfortune --------------------------------------------------------------
+    # -- misfortune -----------------------------------------------------------
 
     def tear(self, end: End, late_us: int) -> None:
         """Break the connection.  *end* learns of it now; the other end after

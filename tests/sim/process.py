@@ -50,7 +50,7 @@ class Process:
         """Its clock jumps ahead."""
         self._clock_us += forward_us
 
-    # -- doing things ---------------------------------------------------------------
+    # -- doing things ---------------------------------------------------------
 
     def soon(self, what: Callable[[], None]) -> None:
         """Do that now; or on waking up; or, if it has ended, never."""
@@ -91,7 +91,7 @@ class Process:
             end.is_gone = True
             network.ends.pop(end.id, None)
 
-    # -- connections ------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------
 
     def decoder(self) -> Decoder:
         """For a caller, whoever it is."""

@@ -18,8 +18,8 @@ from tests.sim.workload import KEYS, Workload
 from tests.sim.world import World
 from wire.commands import Get
 
-#: How long misfortune lasts, and how long healing may take.
-MISFORTUNE_US: Final = 4 * S
+#: How long misfortune lasts (a seed draws one), and how long healing may take.
+MISFORTUNES_US: Final = (1 * S, 2 * S, 4 * S)
 HEALING_US: Final = 60 * S
 
 #: The steps of the search for one key; most need one for each operation.
@@ -42,19 +42,14 @@ class Result(NamedTuple):
     counts: dict[str, int]
 
 
-def run(
-    seed: int,
-    *,
-    story: Callable[[str], None] | None = None,
-    misfortune_us: int = MISFORTUNE_US,
-) -> Result:
+def run(seed: int, *, story: Callable[[str], None] | None = None) -> Result:
     """Let the world of that seed live."""
     world = World(seed, story=story)
     draw_limits(world)
     life = Life(world)
     violation = None
     try:
-        life.live(misfortune_us)
+        life.live()
         life.recover()
         life.judge()
     except Violation as found:
@@ -104,7 +99,7 @@ class Life:
         #: What the service said in the end, by key.
         self.values: dict[bytes, bytes | None] = {}
 
-    def live(self, misfortune_us: int) -> None:
+    def live(self) -> None:
         """Begin, and let things go wrong."""
         world = self.world
         world.on_clerk = self.workload.begin
@@ -116,7 +111,7 @@ class Life:
         # Most worlds stand before anything goes wrong; some never quite do.
         world.run(world.random.choice((0, 4, 8, 16)) * world.settings.interval_us)
         world.misfortune.begin()
-        world.run(misfortune_us)
+        world.run(world.random.choice(MISFORTUNES_US))
 
     def recover(self) -> None:
         """Heal; then everything that was asked must be answered."""

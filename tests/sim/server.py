@@ -98,7 +98,7 @@ class ServerProcess(Process):
         """Does it believe itself to be primary?"""
         return isinstance(self.replica.role, Primary)
 
-    # -- an owner of links ---------------------------------------------------------
+    # -- an owner of links ----------------------------------------------------
 
     def hello(self) -> Hello:
         number = self.replica.view.number
@@ -127,7 +127,7 @@ class ServerProcess(Process):
         self.replica.link_lost(link)
         self.changed()
 
-    # -- once per turn ----------------------------------------------------------------
+    # -- once per turn --------------------------------------------------------
 
     def changed(self) -> None:
         """Flush when this turn of the reactor has told all."""

@@ -62,7 +62,7 @@ class Workload:
         try:
             clerk.call(self._command(clerk.name, number), timeout_ms)
         except NotExecuted:
-            self._world.require(False, "bounds", f"{clerk.name} has no room")  # noqa: FBT003
+            self._world.require(False, "bounds", f"{clerk.name} has no room")
 
     def _command(self, clerk: str, number: int) -> AnyCommand:
         random = self._random

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from tests.sim.agenda import MS, S, Agenda
+from tests.sim.agenda import MS, Agenda, S
 from tests.sim.checker_clerks import Call
 from tests.sim.chronicle import Chronicle, Violation
 from tests.sim.clerk import ClerkProcess
@@ -28,7 +28,6 @@ from tests.sim.server import LEAVING, ServerProcess
 from tests.sim.views import ViewsProcess
 from wire.codec import ProtocolError
 from wire.messages import Member, Message
-
 
 #: How long a supervisor waits before it starts a server again that has stopped.
 RESTART_US: Final = 500 * MS
@@ -92,7 +91,7 @@ class World:
         self.on_ended: Callable[[ClerkProcess, Call], None] = lambda *_: None
         self.on_clerk: Callable[[ClerkProcess], None] = lambda _: None
 
-    # -- what processes use -----------------------------------------------------------
+    # -- what processes use ---------------------------------------------------
 
     def moment(self) -> int:
         """A number for what happens now; no two are the same."""
@@ -108,7 +107,7 @@ class World:
         except Exception as error:
             raise Violation("assertion", f"{process.name}: {error!r}") from error
 
-    def require(self, truth: bool, rule: str, text: str) -> None:  # noqa: FBT001
+    def require(self, truth: bool, rule: str, text: str) -> None:
         """A rule of the sim itself."""
         if not truth:
             raise Violation(rule, text)
@@ -153,7 +152,7 @@ class World:
     def _at(self) -> str:
         return f"{self.agenda.now_us / S:10.6f}"
 
-    # -- processes ----------------------------------------------------------------------
+    # -- processes ------------------------------------------------------------
 
     def start_views(self) -> None:
         """Start the view service, if it does not run."""
@@ -213,7 +212,7 @@ class World:
         """Every place that can be cut off."""
         return ["views", *self.servers, *(clerk.host for clerk in self.clerks)]
 
-    # -- time -------------------------------------------------------------------------------
+    # -- time -----------------------------------------------------------------
 
     def run(self, delay_us: int) -> None:
         """Let so much time pass."""

@@ -1,0 +1,338 @@
+"""Bringing a backup up: one exact cut, whole or not at all; docs/design.md, 5."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pbserver.limits import Limits
+from pbserver.sessions import Sessions
+from pbserver.store import Store
+from pbserver.transfer import Incoming, Outgoing
+from tests.replicas import Table, batch, body, founding, member, session, view
+from wire.commands import Put
+from wire.messages import (
+    END_PART,
+    MACHINE_PART,
+    SESSIONS_PART,
+    Batch,
+    BatchAnswer,
+    Entry,
+    Forward,
+    Goodbye,
+    Greet,
+    OpenSession,
+    Position,
+    SnapshotHave,
+    SnapshotPart,
+)
+
+SMALL = Limits(part_bytes=1, parts_unconfirmed_max=2)
+
+
+def state(keys: int = 5) -> Sessions:
+    """Two sessions and some keys."""
+    made = Sessions(Store())
+    requests = [OpenSession(session(1)), OpenSession(session(2))]
+    for sequence in range(1, keys + 1):
+        put = body(Put(b"%d" % sequence, b"value"))
+        requests.append(Batch(session(1), 1, sequence, 1, put))
+    for index, request in enumerate(requests, start=1):
+        made.apply(Entry(3, index, index, request))
+    return made
+
+
+def parts(of: Sessions, limits: Limits = SMALL) -> list[SnapshotPart]:
+    """All parts, each confirmed when it comes."""
+    outgoing, found = Outgoing.of(of), []
+    while part := outgoing.next_part(9, limits):
+        found.append(part)
+        outgoing.confirm(part.part)
+    outgoing.close()
+    return found
+
+
+def test_a_state_arrives_whole_in_small_parts() -> None:
+    sent = state()
+    incoming = Incoming(Sessions(Store()))
+    wholes = [incoming.load(part) for part in parts(sent)]
+    assert wholes == [False] * (len(wholes) - 1) + [True]
+    assert incoming.state.digest() == sent.digest()
+    assert (incoming.state.index, incoming.state.view) == (7, 3)
+
+
+def test_sessions_come_before_the_machine_and_the_end_is_empty() -> None:
+    kinds = [part.kind for part in parts(state())]
+    assert kinds == sorted(kinds)
+    assert {*kinds} == {SESSIONS_PART, MACHINE_PART, END_PART}
+    assert parts(state())[-1].body == b""
+
+
+def test_an_empty_state_is_an_end() -> None:
+    made = Sessions(Store())
+    assert [part.kind for part in parts(made)] == [END_PART]
+
+
+def test_few_parts_are_on_their_way() -> None:
+    outgoing = Outgoing.of(state())
+    assert outgoing.next_part(9, SMALL)
+    assert outgoing.next_part(9, SMALL)
+    assert outgoing.next_part(9, SMALL) is None
+    outgoing.confirm(0)
+    assert outgoing.next_part(9, SMALL)
+    assert outgoing.next_part(9, SMALL) is None
+    outgoing.close()
+
+
+def test_it_is_over_when_every_part_is_confirmed() -> None:
+    outgoing = Outgoing.of(state(0))
+    limits = Limits()
+    sent = [part for _ in range(3) if (part := outgoing.next_part(9, limits))]
+    assert sent[-1].kind == END_PART
+    assert not outgoing.confirm(sent[-1].part + 5), "that was never sent"
+    assert not outgoing.confirm(0)
+    assert outgoing.confirm(sent[-1].part)
+    outgoing.close()
+
+
+def test_what_happens_after_the_cut_is_not_in_it() -> None:
+    made = state()
+    before = made.digest()
+    outgoing, incoming = Outgoing.of(made), Incoming(Sessions(Store()))
+    put = body(Put(b"1", b"later"), Put(b"0", b"new"))
+    made.apply(Entry(3, 8, 8, Batch(session(1), 1, 6, 1, put)))  # T5
+    while part := outgoing.next_part(9, SMALL):
+        incoming.load(part)
+        outgoing.confirm(part.part)
+    assert incoming.state.digest() == before
+
+
+@pytest.mark.parametrize("spoil", ["hole", "repeated", "bit"])
+def test_what_is_not_the_next_part_or_was_changed_is_refused(spoil: str) -> None:
+    first, second, third, *_ = parts(state())
+    incoming = Incoming(Sessions(Store()))
+    incoming.load(first)
+    wrong = {
+        "hole": third,
+        "repeated": first,
+        "bit": msgspec.structs.replace(second, body=b"\x80" + second.body[1:]),
+    }[spoil]
+    with pytest.raises(ValueError, match=r"was due|does not fit"):
+        incoming.load(wrong)
+
+
+# -- between two replicas ----------------------------------------------------------
+
+
+def grown(**limits: int) -> Table:
+    """A leads alone, has ten batches and eight sessions behind it, and forgets
+    what is applied."""
+    table = Table("A B C", tail_bytes_kept=0, part_bytes=1, **limits)
+    table.found()
+    for of in range(1, 9):
+        table.opened("A", of)
+    for sequence in range(1, 11):
+        table.ask("A", batch(sequence))
+        table.settle()
+    table.told()
+    assert table["A"].history.log.base_index > 0
+    return table
+
+
+def begin(table: Table, number: int = 2) -> None:
+    """B is to be brought up."""
+    table.tell(view(number, "A", "B"), "A B")
+    table.connect("A", "B")
+
+
+def test_who_lacks_what_the_log_has_not_any_more_gets_a_snapshot() -> None:
+    table = grown()
+    begin(table)
+    table.settle()
+    assert table["A"].synced == ("B",)
+    assert table.value("B") == table.value("A") == b"12345678910"
+    digests = {table[who].history.state.digest() for who in "AB"}
+    assert len(digests) == 1
+
+
+def test_writes_go_on_while_a_snapshot_is_sent() -> None:
+    table = grown(parts_unconfirmed_max=1)
+    begin(table)
+    sequence = 10
+    while not table.leads("A").followers["B"].joined:
+        sequence += 1
+        table.ask("A", batch(sequence))  # T6
+        assert [type(told) for told in table.told()] == [BatchAnswer]
+        table.carry("A", "B")
+        table.carry("B", "A")
+    assert sequence > 15
+    table.settle()
+    table.tick()
+    table.settle()
+    assert table["A"].synced == ("B",)
+    assert table.value("B") == table.value("A")
+
+
+def test_half_a_snapshot_changes_nothing() -> None:
+    table = grown()
+    begin(table)
+    for _ in range(3):
+        table.carry("A", "B")
+        table.carry("B", "A")
+    assert table["A"].report.transfer_bytes
+    assert table["B"].history.commit == 0  # T1
+    assert table.log("B") == "|"
+    assert table["A"].synced == ()
+
+
+def test_a_broken_connection_begins_it_anew() -> None:
+    table = grown()
+    begin(table)
+    for _ in range(3):
+        table.carry("A", "B")
+        table.carry("B", "A")
+    table.ask("A", batch(11))
+    assert [type(told) for told in table.told()] == [BatchAnswer]
+    table.connect("A", "B")
+    table.settle()
+    assert table["A"].synced == ("B",)
+    assert table.value("B") == b"1234567891011"
+
+
+def test_a_view_in_which_both_keep_their_parts_does_not() -> None:
+    table = grown(parts_unconfirmed_max=1)
+    begin(table)
+    for _ in range(6):
+        table.carry("A", "B")
+        table.carry("B", "A")
+    sent = table["A"].report.transfer_bytes
+    assert sent
+    table.tell(view(3, "A", "B C"), "A B C")
+    seen: list[int] = []
+    for _ in range(60):
+        carried = table.carry("A", "B")
+        seen += [m.part for m in carried if isinstance(m, SnapshotPart)]
+        table.carry("B", "A")
+    assert seen == sorted(set(seen)), "no part comes twice"
+    assert seen[0] > 0
+    assert "B" in table["A"].synced
+
+
+def test_a_machine_has_one_cut_at_a_time() -> None:
+    table = grown(parts_unconfirmed_max=1)
+    table.tell(view(2, "A", "B C"), "A B C")
+    table.connect("A", "B")
+    table.connect("A", "C")
+    for _ in range(5):
+        for who in "BC":
+            table.carry("A", who)
+            table.carry(who, "A")
+        running = [each.transfer for each in table.leads("A").followers.values()]
+        assert sum(each is not None for each in running) <= 1
+    table.settle()
+    assert table["A"].synced == ("B", "C")
+    assert table.value("C") == table.value("B") == table.value("A")
+
+
+def test_who_steps_down_lets_go_of_the_cut() -> None:
+    table = grown()
+    begin(table)
+    for _ in range(3):
+        table.carry("A", "B")
+        table.carry("B", "A")
+    table.tell(view(3, "C"), "A")
+    # A cut that is open would forbid another one.
+    table["A"].history.state.machine.cut().close()
+
+
+# -- what a backup does with parts that it cannot use --------------------------------
+
+
+def backup(accepted: int) -> Table:
+    """B follows A in view 2 and has accepted so many entries, 1 committed."""
+    table = Table("B", part_bytes=1)
+    table.tell(view(2, "A", "B"), "B")
+    table["B"].receive("A!", member("A"), Greet(view(2, "A", "B")))
+    entries = [Entry(2, n, n, OpenSession(session(n))) for n in range(1, accepted + 1)]
+    table["B"].receive("A!", member("A"), Forward(2, 1, 0, 0, tuple(entries)))
+    table.told("A!")
+    return table
+
+
+def snapshot(upto: int, number: int) -> list[SnapshotPart]:
+    """Of a history whose entries are all of that view."""
+    made = Sessions(Store())
+    for index in range(1, upto + 1):
+        opening = OpenSession(session(index))
+        made.apply(Entry(number, index, index, opening))
+    return parts(made, Limits())
+
+
+def hand(table: Table, sent: list[SnapshotPart]) -> list[object]:
+    for part in sent:
+        table["B"].receive("A!", member("A"), part)
+    return list(table.told("A!"))
+
+
+def test_a_snapshot_does_not_erase_what_was_accepted_since() -> None:
+    table = backup(accepted=3)
+    answers = hand(table, snapshot(2, number=2))
+    assert answers[0] == Position(2, 2, 3)  # F5
+    assert not any(isinstance(each, SnapshotHave) for each in answers)
+    assert table.log("B") == "|2 2 2"
+
+
+def test_what_follows_the_snapshots_last_entry_stays() -> None:
+    table = backup(accepted=3)
+    table.tell(view(3, "D", "B"), "B")  # nothing is verified in view 3 yet
+    table["B"].receive("A!", member("D"), Greet(view(3, "D", "B")))
+    table.told("A!")
+    hand(table, snapshot(2, number=2))
+    assert table["B"].history.commit == 2
+    assert table.log("B") == "|2"  # F5: perhaps it was answered
+
+
+def test_what_follows_another_history_goes() -> None:
+    table = backup(accepted=3)
+    table.tell(view(4, "D", "B"), "B")
+    table["B"].receive("A!", member("D"), Greet(view(4, "D", "B")))
+    hand(table, snapshot(2, number=3))
+    assert table["B"].history.commit == 2
+    assert table.log("B") == "|"
+    assert table["B"].history.log.base_view == 3
+
+
+def test_a_part_of_what_was_dropped_ends_the_connection() -> None:
+    table = backup(accepted=0)
+    _, second, *_ = snapshot(2, number=2)
+    [goodbye] = hand(table, [second])
+    assert isinstance(goodbye, Goodbye)
+    assert goodbye.reason == "protocol"
+    assert table["B"].history.commit == 0
+
+
+def test_part_zero_begins_a_new_snapshot() -> None:
+    table = backup(accepted=0)
+    first, *rest = snapshot(2, number=2)
+    answers = hand(table, [first, first, *rest])
+    assert [SnapshotHave] * len(answers) == [type(each) for each in answers]
+    assert table["B"].history.commit == 2
+
+
+def test_a_snapshot_of_somebody_else_is_not_taken() -> None:
+    table = backup(accepted=0)
+    for part in snapshot(2, number=2):
+        table["B"].receive("D!", member("D"), part)  # T8
+    assert table["B"].history.commit == 0
+
+
+def test_who_is_promoted_half_way_was_no_newcomer() -> None:
+    """A holder that is being sent a snapshot is promoted with what it has."""
+    table = Table("B", part_bytes=1)
+    table.tell(view(2, "A", "B", holders="B"), "B")
+    table["B"].receive("A!", member("A"), Greet(view(2, "A", "B")))
+    table["B"].receive("A!", member("A"), snapshot(2, number=1)[0])
+    table.tell(view(3, "B"), "B")
+    assert table.leads("B").synced == ()
+    assert table["B"].history.commit == 0
+    table.tell(founding(4, "B"), "B")
