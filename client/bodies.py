@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 from msgspec import Raw
 
-from client.errors import ClerkError, InDoubt
+from client.errors import ClerkError
 
 #: How a call has ended: its encoded answer, or why there is none.
 Outcome = Raw | ClerkError
@@ -36,8 +36,11 @@ def split(body: bytes) -> list[bytes]:
     return [bytes(command) for command in _split(body)]
 
 
-def outcomes(body: bytes, count: int) -> Sequence[Outcome]:
-    """The answers to *count* commands, one for each whatever has come."""
+def outcomes(
+    body: bytes, count: int, unreadable: type[ClerkError]
+) -> Sequence[Outcome]:
+    """The answers to *count* commands; if they cannot be read, as many errors of
+    the type *unreadable*."""
     try:
         answers: Sequence[Outcome] = _split(body)
     except (msgspec.DecodeError, RecursionError):
@@ -45,7 +48,7 @@ def outcomes(body: bytes, count: int) -> Sequence[Outcome]:
     if len(answers) == count:
         return answers
     text = (
-        f"executed, but {len(answers)} answers came for {count} commands: "
+        f"{len(answers)} answers came to {count} commands: "
         "this machine does not speak as a machine should"
     )
-    return [InDoubt(text) for _ in range(count)]
+    return [unreadable(text) for _ in range(count)]

@@ -313,7 +313,8 @@ class Clerk:
         try:
             answer = reply.decode(outcome)
         except (msgspec.DecodeError, RecursionError) as error:
-            reply.errback(InDoubt(f"executed, but its answer makes no sense: {error}"))
+            why = f"its answer makes no sense: {error}"
+            reply.errback(NotExecuted(why) if reply.is_read else InDoubt(why))
             return
         if type(answer) is Ok:
             reply.callback(answer.value)

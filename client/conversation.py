@@ -243,6 +243,8 @@ class Conversation:
     def views_said(self, message: ViewIs, now_ms: int) -> Ended:
         """The view service says what the newest view is."""
         ended: Ended = []
+        if self.is_finished:
+            return ended
         if message.view.number > 0:
             # Nothing belongs to a cluster before its first view.
             ended = self._check_cluster(message.cluster)
@@ -326,7 +328,7 @@ class Conversation:
     def _batch_answered(self, sequence: int, body: bytes) -> Ended:
         if self.session is None or (calls := self.session.answered(sequence)) is None:
             return []  # It had its answer before.
-        return self._answered(calls, body) + self._read_out()
+        return self._answered(calls, body, InDoubt) + self._read_out()
 
     def _query_answered(self, query: int, body: bytes) -> Ended:
         self.queries.answered(query, body)
@@ -336,13 +338,16 @@ class Conversation:
         write = None if self.session is None else self.session.first_call()
         ended: Ended = []
         for reads, body in self.queries.take_answers(write):
-            ended += self._answered(tuple(reads), body)
+            ended += self._answered(tuple(reads), body, NotExecuted)
         return ended
 
-    def _answered(self, numbers: tuple[int, ...], body: bytes) -> Ended:
+    def _answered(
+        self, numbers: tuple[int, ...], body: bytes, unreadable: type[ClerkError]
+    ) -> Ended:
         """The answers of a batch or a query, command by command."""
         self.calls.ended(numbers)
-        ended = list(zip(numbers, outcomes(body, len(numbers)), strict=True))
+        answers = outcomes(body, len(numbers), unreadable)
+        ended = list(zip(numbers, answers, strict=True))
         if self.given_up:
             ended = [pair for pair in ended if pair[0] not in self.given_up]
             self.given_up.difference_update(numbers)

@@ -14,6 +14,7 @@ part, so a clock that jumps can neither age a session nor revive it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 
@@ -21,6 +22,10 @@ from pbserver.log import Log
 from pbserver.outbox import Link
 from pbserver.sessions import Answer, Sessions
 from wire.messages import DigestIs, Entry, Request
+
+#: How many questions for the digest at a later index may wait; one more is
+#: answered at once, without a digest.
+DIGESTS_MAX: Final = 64
 
 
 @define
@@ -115,10 +120,23 @@ class History:
         this server is."""
         if index == self.commit and index > 0:
             self._tell_digest(link)
-        elif index > self.commit and len(self.digests) < 64:
+        elif index > self.commit and self._digests_wanted < DIGESTS_MAX:
             self.digests.setdefault(index, []).append(link)
         else:
             self.told.append((link, DigestIs(self.commit, self.state.chain, b"")))
+
+    @property
+    def _digests_wanted(self) -> int:
+        return sum(map(len, self.digests.values()))
+
+    def link_lost(self, link: Link) -> None:
+        """Nobody listens there any more."""
+        for index, links in list(self.digests.items()):
+            left = [each for each in links if each != link]
+            if left:
+                self.digests[index] = left
+            else:
+                del self.digests[index]
 
     def copy(self) -> History:
         """The same history, apart from this one; the machine must have a

@@ -210,6 +210,7 @@ class Replica:
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended, whoever was at its other end."""
+        self.history.link_lost(link)
         if self.role is not None:
             self.role.link_lost(link)
 

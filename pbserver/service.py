@@ -18,6 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from pbserver.backup import Backup
 from pbserver.loading import NoMachine, machine_factory
 from pbserver.machine import StateMachine
 from pbserver.peers import Peers
@@ -275,9 +276,16 @@ class ServerService(Logged, Service):
                     link.pause()
             _log.debug("clerks.resumed" if self._accepting else "clerks.paused")
         if replica.diverged is not None:
-            self.stop(f"diverged: {replica.diverged}")
+            self._part(replica.diverged)
         if replica.take_news():
             self._pinger.ping()
+
+    def _part(self, text: str) -> None:
+        """This copy differs from its primary's, and must never answer for it."""
+        role = self.replica.role
+        if isinstance(role, Backup) and isinstance(role.link, Link):
+            role.link.goodbye("diverged", text)
+        self.stop(f"diverged: {text}")
 
     def _adopted(self, view: View) -> None:
         self._view = view

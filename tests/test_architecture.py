@@ -39,7 +39,7 @@ PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[pac
 HARMLESS = words(
     "__future__ typing types enum collections collections.abc functools itertools "
     "bisect heapq operator struct math copy re html ipaddress zlib hashlib "
-    "attrs attrs.validators msgspec msgspec.msgpack msgspec.structs sortedcontainers "
+    "attrs attrs.validators msgspec msgspec.msgpack msgspec.structs "
     "wire.messages wire.commands wire.addresses"
 )
 #: What needs no import and they may not call; `hash` differs by process.

@@ -672,6 +672,10 @@ def test_an_answer_that_makes_no_sense_leaves_its_calls_in_doubt(
     table.said()
     table.hear(BatchAnswer(2, nonsense))
     assert table.outcome(number) is InDoubt
+    number = table.read("r")
+    table.said()
+    table.hear(QueryAnswer(1, nonsense))
+    assert table.outcome(number) is NotExecuted
     number = table.write("b")
     assert [m.sequence for m in table.said()] == [3]
     table.hear(BatchAnswer(3, answers([4])))
@@ -809,6 +813,16 @@ def test_a_view_service_that_refuses_the_cluster_is_believed() -> None:
     table.read("r")
     table.take(table.talk.views_refused(Goodbye("full", "too many")))
     assert not table.talk.is_finished
+
+
+def test_after_the_end_nothing_moves_a_clerk() -> None:
+    table = connected()
+    table.take(table.talk.close(0))
+    table.learn(SECOND)
+    assert table.talk.is_finished
+    assert table.dialled is None
+    assert table.said() == []
+    assert table.talk.wake_ms() is None
 
 
 def test_a_view_service_that_knows_nobody_is_of_no_cluster_yet() -> None:

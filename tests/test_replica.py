@@ -68,9 +68,9 @@ def pair(**limits: int) -> Table:
     return table
 
 
-def three() -> Table:
+def three(**limits: int) -> Table:
     """A leads B and C, who both hold everything; a session is open at 1."""
-    table = Table("A B C D")
+    table = Table("A B C D", **limits)
     table.found()
     table.lead(view(2, "A", "B C"))
     assert table["A"].synced == ("B", "C")
@@ -173,7 +173,7 @@ def test_a_newcomer_that_has_joined_is_waited_for() -> None:
 
 def test_synced_is_who_has_all_that_the_log_held_when_it_joined() -> None:
     # F6: all of the log is an inherited, uncommitted tail.
-    table = three()
+    table = three(forward_bytes_max=1)
     table.ask("A", batch(1))
     table.settle(but="A")
     assert table.log("B") == "2|2"
@@ -261,9 +261,9 @@ def test_a_read_waits_for_what_was_logged_before_it() -> None:
     table.tell(view(3, "B", "C", holders="C"), "B C")
     table.ask("B", query(1, of=9), clerk="d")
     table.connect("B", "C")
-    table.carry("B", "C", 1)
-    table.carry("C", "B")
-    assert table.told("d") == []
+    assert [type(m) for m in table.carry("B", "C", 2)] == [Greet, Forward]
+    assert [type(m) for m in table.carry("C", "B")] == [Position, Accepted]
+    assert table.told("d") == []  # C follows, and the batch is not committed yet
     table.settle()
     assert [QueryAnswer(1, read(b"1"))] == table.told("d")
 
@@ -517,6 +517,11 @@ def test_what_a_newcomer_had_in_an_older_view_does_not_count() -> None:
     assert table["A"].synced == ("B", "C")
     table.tell(view(4, "A", "C"), "A")
     assert table["A"].synced == ()
+    end, link = table["A"].history.log.end, table.links["A", "C"]
+    table["A"].receive(link, member("C"), Position(3, 2, end))
+    table["A"].receive(link, member("C"), Accepted(3, 1, end, end))
+    table.turn("A")
+    assert table["A"].synced == ()
     table.settle(but="A")
     assert table["A"].synced == ()
     table.settle()
@@ -532,6 +537,25 @@ def test_a_deposed_primary_is_told_by_its_backup_and_resigns() -> None:
     assert table["A"].role is None
     assert table["A"].peers == ()
     assert table.value("A") is None
+
+
+def test_the_logs_time_goes_on_whatever_clocks_say() -> None:
+    # L11: B's clock began two hours later, and nobody's tells the time of day.
+    table = pair()
+    before_ms = table["A"].history.log.end_stamp_ms
+    table["A"].clock(7_300_000)
+    table["B"].clock(100_000)
+    table.ask("A", batch(1))
+    table.carry("A", "B")
+    table.tell(view(3, "B"), "B")
+    table["B"].clock(100_250)
+    table.ask("B", batch(2, lacking=1), clerk="d")
+    table["B"].clock(90_000)
+    table.ask("B", batch(3, lacking=1), clerk="d")
+    stamps = [each.stamp_ms for each in table["B"].history.log.entries]
+    assert stamps[0] == before_ms
+    assert stamps[2] - stamps[1] == 250
+    assert stamps[3] == stamps[2], "time stands still for a clock that goes back"
 
 
 # -- the backup ---------------------------------------------------------------

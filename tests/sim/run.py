@@ -4,7 +4,7 @@ One seed: a world lives, is healed, and is judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from pbserver.sessions import Sessions
@@ -90,8 +90,9 @@ def draw_limits(world: World) -> None:
 class Life:
     """The phases of a run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, keys: Sequence[bytes] = KEYS) -> None:
         self.world = world
+        self.keys = keys
         self.workload = Workload(world)
         self.is_lost = False
         self.healed_us = 0
@@ -131,7 +132,7 @@ class Life:
             f"{self._what_waits()} after {HEALING_US // S} s of health",
         )
         auditor = world.start_clerk()
-        for key in KEYS:
+        for key in self.keys:
             auditor.call(Get(key))
         done = world.until(lambda: not auditor.open, HEALING_US)
         world.require(done, "everything ends", "the auditor's reads did not")
@@ -193,7 +194,7 @@ class Life:
         for text in (*lies(calls, self.values), *blind_reads(calls)):
             raise Violation("the truth", text)
         self._judge_order(calls, executed)
-        for key, history in histories(calls, KEYS).items():
+        for key, history in histories(calls, self.keys).items():
             finding = check(history, step, STEPS_MAX)
             self.unknown += finding.verdict is Verdict.UNKNOWN
             world.require(
@@ -211,7 +212,7 @@ class Life:
         for entry in world.chronicle.entries:
             state.apply(entry)
         pairs = dict(state.machine._pairs.items(b"", None))  # type: ignore[attr-defined]
-        for key in KEYS:
+        for key in self.keys:
             value = pairs.get(key)
             logged = None if value is None else bytes(value)
             found = self.values.setdefault(key, logged)

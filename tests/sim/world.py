@@ -89,6 +89,7 @@ class World:
         self.calls: list[Call] = []
         self._clerk_names = 0
         self.on_ended: Callable[[ClerkProcess, Call], None] = lambda *_: None
+        self.on_said: Callable[[End, Message], None] = lambda *_: None
         self.on_clerk: Callable[[ClerkProcess], None] = lambda _: None
 
     # -- what processes use ---------------------------------------------------
@@ -114,6 +115,7 @@ class World:
 
     def said(self, end: End, message: Message) -> None:
         """*end* sends *message*."""
+        self.on_said(end, message)
         if self._story is not None:
             self._story(f"{self._at()} {end} > {end.other}: {message}")
 
