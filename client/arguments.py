@@ -34,7 +34,8 @@ _encode = msgspec.msgpack.Encoder().encode
 def encode_command(command: Any) -> bytes:
     """The bytes of any msgpack-able command.
 
-    Raises TypeError for what msgpack cannot say, TooLarge over the limit.
+    Raises TypeError or ValueError for what msgpack cannot say, TooLarge over
+    the limit.
     """
     try:
         encoded = _encode(command)

@@ -312,7 +312,7 @@ class Clerk:
             return
         try:
             answer = reply.decode(outcome)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 -- the type may be the caller's
             why = f"its answer makes no sense: {error}"
             reply.errback(NotExecuted(why) if reply.is_read else InDoubt(why))
             return

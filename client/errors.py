@@ -13,7 +13,7 @@ Nothing is ever called "failed" that may have happened: that is `InDoubt`
 (``docs/design.md``, section 2, S3).
 """
 
-# ruff: noqa: N818 (these are outcomes, and named as the promises name them)
+# ruff: noqa: N818 -- these are outcomes, and named as the promises name them
 
 from __future__ import annotations
 

@@ -135,6 +135,9 @@ class PrimaryLine:
         refusal = self._around.conversation.link_opened(
             self._attempt, link.hello, now_ms
         )
+        if refusal is not None:
+            # Before this line is dropped, which would give another reason.
+            link.goodbye(refusal.reason, refusal.text)
         self._around.happened([])
         return refusal
 

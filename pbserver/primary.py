@@ -62,6 +62,9 @@ class Primary:
     #: it has heard that the view is acknowledged: it could be replaced by
     #: another founder until then, that has nothing of what it answered.
     may_complete: bool
+    #: The connections that stand to backups, by their name and incarnation; who
+    #: made this part keeps them up to date.
+    links: dict[tuple[str, int], Link] = field(factory=dict)
 
     followers: dict[str, Follower] = field(factory=dict, init=False)
     door: Door = field(init=False)
@@ -100,15 +103,16 @@ class Primary:
         for member in view.backups:
             follower = Follower(member, member.name in view.holders, end)
             self.followers[member.name] = follower
-            before = known.get(member.name)
-            if before is None or not before.member.is_same_copy(member):
+            link = self.links.get((member.name, member.incarnation))
+            if link is None:
                 continue
-            del known[member.name]
-            if before.link is not None:
-                follower.link_made(before.link)
+            follower.link_made(link)
+            before = known.get(member.name)
+            if before is not None and before.link == link:
                 # A transfer goes on while both keep their parts.
+                del known[member.name]
                 follower.transfer = before.transfer
-                self.out.send(before.link, Greet(view))
+            self.out.send(link, Greet(view))
         for gone in known.values():
             gone.drop_transfer()
         self._round_wanted = True

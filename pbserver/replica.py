@@ -30,6 +30,7 @@ from wire.messages import (
     CloseSession,
     DigestAt,
     Forward,
+    Goodbye,
     Greet,
     Member,
     Message,
@@ -63,6 +64,10 @@ class Replica:
     role: Primary | Backup | None = field(default=None, init=False)
     #: The last round ever sent, in whatever view.
     _round: int = field(default=0, init=False)
+    #: The connections that stand to backups, by their name and incarnation.  They
+    #: can outlive a part: who leaves and comes back within one turn is not
+    #: dialled anew.
+    _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
     #: Has a view been adopted since the service last pinged?
     _adopted: bool = field(default=False, init=False)
@@ -108,6 +113,7 @@ class Replica:
                 self._out,
                 self._round,
                 not view.founding,
+                self._links,
             )
             primary.begin()
         elif self.me.is_same_copy(view.backup(self.me.name)):
@@ -161,6 +167,7 @@ class Replica:
             self._out.ignore(link, forward, "of a view that was not introduced")
         elif not isinstance(role, Backup) or role.link != link:
             self._out.ignore(link, forward, "not from the primary that greeted")
+            self._hang_up(link)
         else:
             role.on_forward(forward)
 
@@ -172,6 +179,15 @@ class Replica:
             role.on_snapshot_part(part)
         else:
             self._refuse(link, part, "not from the primary that greeted")
+            self._hang_up(link)
+
+    def _hang_up(self, link: Link) -> None:
+        """Whoever speaks here takes itself for greeted, and is not, or sends a
+        transfer of which parts are lost now: a greeting that was late on an
+        older connection has come last, or a view that its sender never saw came
+        between.  On a new connection both begin anew; on this one they would
+        wait for each other for ever."""
+        self._out.send(link, Goodbye("protocol", "not greeted here; connect anew"))
 
     def _refuse(self, link: Link, message: Message, reason: str) -> None:
         """Do nothing, and teach whoever asked the view that we know."""
@@ -205,12 +221,15 @@ class Replica:
 
     def link_made(self, member: Member, link: Link) -> None:
         """A connection to one of `peers` stands: *member* is who answered."""
+        self._links[member.name, member.incarnation] = link
         if isinstance(self.role, Primary):
             self.role.link_made(member, link)
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended, whoever was at its other end."""
         self.history.link_lost(link)
+        for copy in [copy for copy, each in self._links.items() if each == link]:
+            del self._links[copy]
         if self.role is not None:
             self.role.link_lost(link)
 

@@ -31,7 +31,7 @@ class Options(usage.Options):
         "The view service decides which server is primary and which are backups. "
         "There is one for each cluster; servers and clerks are given its address."
     )
-    optParameters = [  # noqa: RUF012 - as Twisted reads it
+    optParameters = [  # noqa: RUF012 -- as Twisted reads it
         ["listen", "l", DEFAULT_LISTEN, "where to listen, a server endpoint"],
         ["ping-interval-ms", None, 100, "how often servers ping, and a tick"],
         ["dead-pings", None, 5, "silent intervals that mean death"],
@@ -41,13 +41,13 @@ class Options(usage.Options):
         ["state", "s", None, ("the file in which views are remembered"
           f" [default: {DEFAULT_STATE}]")],
     ]  # fmt: skip
-    optFlags = [  # noqa: RUF012 - as Twisted reads it
+    optFlags = [  # noqa: RUF012 -- as Twisted reads it
         ["volatile", None, "remember nothing beyond this process"],
         ["new-cluster", None, ("give up all that the cluster holds: set an old state"
           " file aside, dated, and begin anew")],
     ]  # fmt: skip
 
-    def parseArgs(self, *rest: str) -> None:  # noqa: N802 - as Twisted calls it
+    def parseArgs(self, *rest: str) -> None:  # noqa: N802 -- as Twisted calls it
         """There are only options."""
         if rest:
             raise usage.UsageError(f"not an option: {rest[0]!r}; see --help")

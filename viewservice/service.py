@@ -26,7 +26,6 @@ from viewservice.views import Views
 from wire.addresses import parse_address
 from wire.codec import ProtocolError
 from wire.daemon import fail, many_files, steady
-from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
 from wire.messages import (
@@ -127,7 +126,7 @@ class ViewService(Logged, Service):
             cluster=self.views.cluster.hex(),
             number=view.number,
             primary=view.primary and view.primary.name,
-            state=str(getattr(self._file, "path", "")) or None,
+            state=self._file.path and str(self._file.path),
         )
         self._ticker.start()
 
@@ -208,7 +207,6 @@ class ViewService(Logged, Service):
 
     # -- time -------------------------------------------------------------------------
 
-    @guard
     def _tick(self) -> None:
         self.views.tick()
         self._follow()
@@ -306,7 +304,7 @@ def _check(link: Link, ping: Ping) -> None:
 
 def makeService(options: Options) -> ViewService:
     """What ``twistd viewservice`` runs."""
-    from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
+    from twisted.internet import reactor  # noqa: PLC0415 -- importing installs it
 
     steady(reactor)
     many_files()

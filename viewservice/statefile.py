@@ -135,13 +135,15 @@ class StateFile:
 class Volatile:
     """No file: what is known is gone with the process."""
 
+    path: Path | None = None
+
     def open(self) -> None:
         """Nothing to lock."""
 
     def load(self) -> Memory | None:
         """Nothing."""
 
-    def save(self, memory: Memory) -> bool:  # noqa: ARG002 - as `StateFile` has it
+    def save(self, memory: Memory) -> bool:  # noqa: ARG002 -- as `StateFile` has it
         """Forget it."""
         return False
 

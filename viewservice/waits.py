@@ -8,8 +8,10 @@ for ever without `status` saying for whom, and what an operator can do
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from viewservice.server import NEVER
 from wire.messages import Wait
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def _backup(views: Views) -> Wait:
         name
         for name, server in views.servers.items()
         if name not in serving
-        and server.doubted >= 0
+        and server.doubted != NEVER
         and not server.is_dead(views.roster.dead_pings)
     )
     if doubted:
@@ -118,5 +120,5 @@ def _backup(views: Views) -> Wait:
     return Wait(doubted, "backup", text)
 
 
-def _or(names: list[str] | tuple[str, ...]) -> str:
+def _or(names: Iterable[str]) -> str:
     return " or ".join(names)

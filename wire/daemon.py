@@ -29,11 +29,11 @@ _log = get_logger("wire.daemon")
 
 def check_endpoint(option: str, endpoint: str) -> None:
     """Raise UsageError, with the value, if *endpoint* is no server endpoint."""
-    from twisted.internet import reactor  # noqa: PLC0415 - parsing needs one
+    from twisted.internet import reactor  # noqa: PLC0415 -- parsing needs one
 
     try:
         serverFromString(reactor, endpoint)
-    except Exception as error:  # noqa: BLE001 - endpoint plugins raise anything
+    except Exception as error:  # noqa: BLE001 -- endpoint plugins raise anything
         raise UsageError(
             f"{option}: not an endpoint: {endpoint!r} ({error});"
             " write for example tcp:7400:interface=127.0.0.1"

@@ -192,7 +192,7 @@ class Report(Message, frozen=True):
     commit: Count = 0
     log: Count = 0
     waiting: Wait | None = None
-    #: Bytes of a running transfer: confirmed so far; None: no transfer runs.
+    #: Bytes of a running transfer: sent so far; None: no transfer runs.
     transfer_bytes: Count | None = None
 
 

@@ -8,6 +8,7 @@ there.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 from pbserver.limits import Limits
@@ -40,6 +41,8 @@ MACHINE: Final = "pbserver.store:Store"
 NAME_PATIENCE: Final = 2
 #: Why a server stops that was told to.
 LEAVING: Final = "stopping"
+#: How long it then waits for what it said to be read.
+LEAVING_US: Final = 20 * MS
 FATAL: Final = frozenset({"superseded", "version", "role", "machine", "protocol"})
 
 
@@ -84,9 +87,16 @@ class ServerProcess(Process):
         return sessions
 
     def leave(self) -> None:
-        """Stop as an operator stops it."""
+        """Stop as an operator stops it: say so to everybody, then end."""
         self._pinger.ping(leaving=True)
-        self.stop(LEAVING)
+        self.world.note(f"{self.name} leaves")
+        network = self.world.network
+        network.listeners.pop(self.host, None)
+        for line in (self._pinger.line, *self._peers.values()):
+            line.stop()
+        for end in [each for each in network.ends.values() if each.process is self]:
+            end.goodbye("stopping", "this server is stopping")
+        self.later(LEAVING_US, functools.partial(self.stop, LEAVING))
 
     def stop(self, reason: str) -> None:
         """End the process, for that reason."""
