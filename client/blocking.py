@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from client.arguments import Octets
 from client.background import background
 from client.clerk import Clerk
+from wire.commands import AnyAnswer
 
 T = TypeVar("T")
 
@@ -102,13 +103,13 @@ class BlockingClerk:
         )
 
     def execute(
-        self, command: Any, *, answer: Any = Any, timeout: float | None = None
+        self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Any:
         """Execute any machine's command; see `Clerk.execute`."""
         return self._wait(self._clerk.execute, command, answer=answer, timeout=timeout)
 
     def ask(
-        self, command: Any, *, answer: Any = Any, timeout: float | None = None
+        self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Any:
         """The same for a command that only reads."""
         return self._wait(self._clerk.ask, command, answer=answer, timeout=timeout)

@@ -204,18 +204,20 @@ class Clerk:
     # -- any machine -------------------------------------------------------------
 
     def execute(
-        self, command: Any, *, answer: Any = Any, timeout: float | None = None
+        self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Deferred[Any]:
         """Execute any machine's command, in order and at most once -> its
-        answer, decoded by msgspec as the type *answer*.
+        answer.
 
-        A `wire.commands.Ok` is returned as its value and a `Failed` raised as
-        `CommandError`, for machines that use them.
+        Machines answer as the store does: a `wire.commands.Ok` is returned as
+        its value, a `Failed` raised as `CommandError`.  For one that answers in
+        another way, *answer* is the type as which msgspec decodes it; `Any`: as
+        it comes.
         """
         return self._call(encode_command(command), timeout, _decoder(answer))
 
     def ask(
-        self, command: Any, *, answer: Any = Any, timeout: float | None = None
+        self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Deferred[Any]:
         """The same for a command that only reads."""
         return self._call(

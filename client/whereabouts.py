@@ -148,7 +148,7 @@ class Whereabouts:
     def link_opened(self, attempt: int, hello: Hello, now_ms: int) -> Goodbye | None:
         """A connection stands; a `Goodbye` refuses it."""
         if self.dial is None or self.dial[0] != attempt:
-            return Goodbye("superseded", "the clerk has turned elsewhere since")
+            return Goodbye("stopping", "the clerk has turned elsewhere since")
         member = self.dial[1]
         if self.cluster and hello.cluster and hello.cluster != self.cluster:
             refusal = Goodbye(

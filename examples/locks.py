@@ -4,10 +4,9 @@ A lock service in forty lines: a machine of your own, replicated.
     twistd -n --pidfile= pbserver --name s1 --listen tcp:7401:interface=127.0.0.1 \\
         --machine examples.locks:Locks
 
-    from wire.commands import AnyAnswer
-    await clerk.execute(["acquire", "printer", "ann", 5000], answer=AnyAnswer)  # -> 1
-    await clerk.ask(["owner", "printer"], answer=AnyAnswer)                 # -> "ann"
-    await clerk.execute(["release", "printer", "ann"], answer=AnyAnswer)     # -> True
+    await clerk.execute(["acquire", "printer", "ann", 5000])  # -> 1
+    await clerk.ask(["owner", "printer"])                     # -> "ann"
+    await clerk.execute(["release", "printer", "ann"])        # -> True
 
 A lease ends by the log's own time, which all replicas share; a machine must
 never look at a clock.  An acquire returns a token that grows with every grant,

@@ -89,13 +89,14 @@ class Backup:
                 history.apply(entry)
             if history.is_long:
                 history.trim(history.commit)
-        self._echo = forward.round
         chain = history.state.chain
         if forward.commit == history.commit and forward.chain != chain:
             self.diverged = (
                 f"the answers up to entry {forward.commit} give {chain:08x} here,"
                 f" and {forward.chain:08x} at the primary"
             )
+        else:
+            self._echo = forward.round
 
     def on_snapshot_part(self, part: SnapshotPart) -> None:
         """Take in a part of a snapshot; install it when it is whole.

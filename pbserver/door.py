@@ -49,7 +49,9 @@ class Door:
 
     def ask(self, index: int, link: Link) -> None:
         """*link*, too, waits for the answer of the entry at *index*."""
-        self._asked.setdefault(index, []).append(link)
+        links = self._asked.setdefault(index, [])
+        if link not in links:
+            links.append(link)
 
     def applied(self, entry: Entry) -> Sequence[Link]:
         """The entry has left the tail -> who waits for its answer."""

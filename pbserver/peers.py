@@ -57,9 +57,10 @@ class _Peer:
         hello, member = link.hello, self._member
         if not member.is_same_copy(hello.member):
             found = hello.member
+            assert found is not None, "a link lets no server in that is nobody"
             text = (
                 f"{member.address} is to be {member.name} ({member.incarnation:016x}),"
-                f" but it is {found and found.name} ({found and found.incarnation:x})"
+                f" but it is {found.name} ({found.incarnation:016x})"
             )
             return Goodbye("member", text)
         if (refusal := self._server.refusal(hello)) is not None:

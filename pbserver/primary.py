@@ -304,8 +304,7 @@ class Primary:
             if session is not None and session.next <= query.after:
                 self.questions.too_early(question)
             else:
-                answer = QueryAnswer(query.id, state.query(query.body))
-                self.out.send(question.link, answer)
+                self._read(question.link, query)
         for question in self.questions.take_strangers():
             batch = question.asked
             assert type(batch) is Batch
@@ -316,6 +315,14 @@ class Primary:
                 self.out.send(question.link, refused)
             else:
                 self.questions.add(question)
+
+    def _read(self, link: Link, query: Query) -> None:
+        try:
+            answer = self.history.state.query(query.body)
+        except ValueError as error:
+            self.out.send(link, Goodbye("protocol", str(error)))
+        else:
+            self.out.send(link, QueryAnswer(query.id, answer))
 
     # -- what goes out -------------------------------------------------------
 
@@ -371,8 +378,8 @@ class Primary:
             # A machine has one cut at a time; another newcomer waits.
             if any(each.transfer is not None for each in self.followers.values()):
                 return
-            follower.needs_snapshot = False
             follower.transfer = Outgoing.of(self.history.state)
+            follower.needs_snapshot = False
         transfer = follower.transfer
         if transfer is not None:
             while part := transfer.next_part(self.view.number, self.limits):

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import usage
 
 from pbserver.backup import Backup
@@ -23,11 +23,10 @@ from pbserver.loading import NoMachine, machine_factory
 from pbserver.machine import StateMachine
 from pbserver.peers import Peers
 from pbserver.pinger import Pinger
-from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import format_address, parse_address
-from wire.daemon import check_endpoint, fail, lean, many_files, steady
+from wire.daemon import begin, check_endpoint, fail
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
@@ -81,8 +80,6 @@ class Options(usage.Options):
         except ValueError as error:
             raise usage.UsageError(f"--views: {error}") from None
         self["views"].append(address)
-
-    opt_v = opt_views
 
     def postOptions(self) -> None:
         """Check what was typed, before anything is begun."""
@@ -175,9 +172,12 @@ class ServerService(Logged, Service):
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
-        await self._pinger.stop()
-        await self._peers.stop()
-        await self._listener.close("this server is stopping")
+        closing: list[Deferred[Any]] = [
+            self._pinger.stop(),
+            self._peers.stop(),
+            self._listener.close("this server is stopping"),
+        ]
+        await DeferredList(closing)
 
     def stop(self, reason: str) -> None:
         """This server must not go on."""
@@ -248,8 +248,29 @@ class ServerService(Logged, Service):
     def _flush(self) -> None:
         self._flush_due = False
         replica = self.replica
+        self._send(replica.flush())
+        for link, message, reason in replica.take_ignored():
+            _log.debug(
+                "message.ignored",
+                message=type(message).__name__,
+                peer=getattr(link, "peer", "?"),
+                reason=reason,
+            )
+        if replica.view.number != self._view.number:
+            self._adopted(replica.view)
+        if replica.accepting != self._accepting:
+            self._accept(accepting=replica.accepting)
+        if replica.diverged is not None:
+            self._part(replica.diverged)
+        if replica.take_news():
+            if replica.synced:
+                _log.info("backups.synced", names=list(replica.synced))
+            self._pinger.ping()
+
+    def _send(self, messages: list[tuple[object, Message]]) -> None:
+        """One write to each connection, however much there is to say on it."""
         touched: dict[Link, None] = {}
-        for link, message in replica.flush():
+        for link, message in messages:
             assert isinstance(link, Link)
             if type(message) is Goodbye:
                 link.goodbye(message.reason, message.text)
@@ -258,27 +279,16 @@ class ServerService(Logged, Service):
                 touched[link] = None
         for link in touched:
             link.flush()
-        for ignored, message, reason in replica.take_ignored():
-            _log.debug(
-                "message.ignored",
-                message=type(message).__name__,
-                peer=getattr(ignored, "peer", "?"),
-                reason=reason,
-            )
-        if replica.view.number != self._view.number:
-            self._adopted(replica.view)
-        if replica.accepting != self._accepting:
-            self._accepting = replica.accepting
-            for link in self._clerks:
-                if self._accepting:
-                    link.resume()
-                else:
-                    link.pause()
-            _log.debug("clerks.resumed" if self._accepting else "clerks.paused")
-        if replica.diverged is not None:
-            self._part(replica.diverged)
-        if replica.take_news():
-            self._pinger.ping()
+
+    def _accept(self, *, accepting: bool) -> None:
+        """Read from clerks, or do not."""
+        self._accepting = accepting
+        for link in self._clerks:
+            if accepting:
+                link.resume()
+            else:
+                link.pause()
+        _log.debug("clerks.resumed" if accepting else "clerks.paused")
 
     def _part(self, text: str) -> None:
         """This copy differs from its primary's, and must never answer for it."""
@@ -296,22 +306,19 @@ class ServerService(Logged, Service):
             number=view.number,
             primary=primary and primary.name,
             backups=[member.name for member in view.backups],
+            holders=list(view.holders),
             role=type(role).__name__.lower() if role else "idle",
             commit=self.replica.history.commit,
             log=self.replica.history.log.end,
         )
         self._peers.follow(self.replica.peers)
-        if isinstance(role, Primary):
-            _log.debug("rule.begun", holders=list(view.holders))
 
 
 def makeService(options: Options) -> ServerService:
     """What ``twistd pbserver`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
 
-    steady(reactor)
-    lean(reactor)
-    many_files()
+    begin(reactor)
     settings = Settings(
         options["name"],
         options["listen"],

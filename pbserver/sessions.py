@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 from zlib import crc32
@@ -71,8 +72,24 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.answers[at] if at >= 0 else None
 
 
+class _Opened(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
+    """A session as a snapshot carries it; its answers follow, one by one, so
+    that no piece of a snapshot is much longer than one answer."""
+
+    id: bytes
+    session: Session
+    #: How many answers follow.
+    answers: int
+
+
+class _Answered(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """An answer of the session that came last."""
+
+    answer: BatchAnswer
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode_items = msgspec.msgpack.Decoder(list[tuple[bytes, Session]]).decode
+_decode_items = msgspec.msgpack.Decoder(list[_Opened | _Answered]).decode
 
 
 @define
@@ -99,6 +116,8 @@ class Sessions:
     answer_bytes: int = field(default=0, init=False)
     #: No session was used before this.  Spares looking at the first each time.
     _first_ms: int = field(default=0, init=False)
+    #: While a cut is loaded: how many answers of the last session are to come.
+    _answers_due: int = field(default=0, init=False)
 
     def apply(self, entry: Entry) -> Answer | None:
         """Execute the next entry of history -> what to answer whoever asked.
@@ -125,12 +144,14 @@ class Sessions:
         return answer
 
     def query(self, body: bytes) -> bytes:
-        """Ask the machine; changes nothing."""
+        """Ask the machine; changes nothing.  Raises `ValueError` if the machine
+        raises or answers too much: only whoever asked is harmed by that."""
         try:
             answer = self.machine.query(body)
         except Exception as error:
-            raise _broken("query", error) from error
-        assert len(answer) <= BODY_BYTES_MAX, len(answer)
+            raise ValueError(f"the state machine raised in query: {error!r}") from error
+        if len(answer) > BODY_BYTES_MAX:
+            raise ValueError(f"the state machine answered {len(answer)} bytes")
         return answer
 
     def digest(self) -> bytes:
@@ -230,13 +251,38 @@ class Sessions:
             items = _decode_items(chunk)
         except msgspec.MsgspecError as error:
             raise ValueError(f"no chunk of sessions: {error}") from None
-        for session_id, session in items:
-            if session_id in self.table:
-                raise ValueError(f"session {session_id.hex()} comes twice")
-            if len(session.answers) != session.next - session.lacking:
-                raise ValueError(f"session {session_id.hex()} lacks answers")
-            self.table[session_id] = session
-            self.answer_bytes += sum(map(_weight, session.answers))
+        for item in items:
+            if type(item) is _Opened:
+                self.check_whole()
+                self._load_session(item)
+            else:
+                assert type(item) is _Answered
+                self._load_answer(item.answer)
+
+    def _load_session(self, item: _Opened) -> None:
+        session = item.session
+        if item.id in self.table:
+            raise ValueError(f"session {item.id.hex()} comes twice")
+        if session.answers or item.answers != session.next - session.lacking:
+            raise ValueError(f"session {item.id.hex()} has another count of answers")
+        self.table[item.id] = session
+        self._answers_due = item.answers
+
+    def _load_answer(self, answer: BatchAnswer) -> None:
+        if not self._answers_due:
+            raise ValueError(f"answer {answer.sequence} belongs to no session")
+        self._answers_due -= 1
+        session_id, session = next(reversed(self.table.items()))
+        answers = (*session.answers, answer)
+        self.table[session_id] = msgspec.structs.replace(session, answers=answers)
+        self.answer_bytes += _weight(answer)
+
+    def check_whole(self) -> None:
+        """ValueError if a cut that was loaded so far ends within a session."""
+        if self._answers_due:
+            session_id = next(reversed(self.table))
+            text = f"session {session_id.hex()} lacks {self._answers_due} answers"
+            raise ValueError(text)
 
     def copy(self) -> Sessions:
         """The same state, apart from this one; the machine must have a ``copy``
@@ -259,18 +305,27 @@ class SessionsCut:
     """An exact copy of the sessions' table, taken out piece by piece."""
 
     def __init__(self, items: list[tuple[bytes, Session]]) -> None:
-        self._items = iter(items)
+        self._items = _unfolded(items)
 
     def take(self, bytes_max: int) -> bytes:
-        """The next piece, about *bytes_max* long; b"" when there is no more."""
+        """The next piece, about *bytes_max* long, or as long as a single answer
+        that is longer; b"" when there is no more."""
         chunk = []
         size = 0
         for item in self._items:
             chunk.append(item)
-            size += 64 + sum(map(_weight, item[1].answers))
+            size += _weight(item.answer) if type(item) is _Answered else ANSWER_BYTES
             if size >= bytes_max:
                 break
         return _encode(chunk) if chunk else b""
+
+
+def _unfolded(items: list[tuple[bytes, Session]]) -> Iterator[_Opened | _Answered]:
+    for session_id, session in items:
+        alone = msgspec.structs.replace(session, answers=())
+        yield _Opened(session_id, alone, len(session.answers))
+        for answer in session.answers:
+            yield _Answered(answer)
 
 
 def _weight(answer: BatchAnswer) -> int:

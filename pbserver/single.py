@@ -171,9 +171,9 @@ class Single:
         except Refused as refusal:
             code = _shortened(str(refusal.code), CODE_BYTES_MAX)
             return _encode(Failed(code, _shortened(str(refusal.text), TEXT_BYTES_MAX)))
-        except (AssertionError, MemoryError, RecursionError):
-            # The state is wrong, or this process alone is in need: neither may
-            # be answered as if every replica did the same.
+        except (MemoryError, RecursionError):
+            # This process alone is in need: that may not be answered as if every
+            # replica did the same.
             raise
         except Exception as error:  # noqa: BLE001
             return _encode(Failed(RAISED, self._place(error)))

@@ -118,6 +118,7 @@ class Incoming:
             self.state.machine.load(part.body)
         else:
             state = self.state
+            state.check_whole()
             state.view, state.index = part.entry_view, part.index
             state.stamp_ms, state.chain = part.stamp_ms, part.chain
             return True

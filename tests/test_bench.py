@@ -32,6 +32,7 @@ from wire.messages import (
     CloseSession,
     Goodbye,
     Hello,
+    Member,
     Message,
     NotYours,
     OpenSession,
@@ -47,6 +48,8 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(systems.__file__).parent.parent
 SHORT = ("--seconds", "0.2", "--warmup", "0")
 BODY = msgspec.msgpack.Decoder(list[Put])
+
+MEMBER = Member("s1", 7, "tcp:127.0.0.1:7401")
 
 
 class Fake:
@@ -132,7 +135,9 @@ class Primary:
                 match message:
                     case Hello():
                         assert (message.version, message.role) == (VERSION, CLERK)
-                        answers.append(Hello(VERSION, SERVER))
+                        answers.append(
+                            Hello(VERSION, SERVER, member=Member("s1", 7, "tcp:h:1"))
+                        )
                     case OpenSession(id):
                         answers.append(SessionOpened(id, 7000))
                     case Batch():

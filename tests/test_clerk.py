@@ -25,18 +25,18 @@ from client import (
     WrongCluster,
 )
 from client.whereabouts import SILENCE_MS
-from tests.model_servers import ModelCluster, nobody
+from tests.model_servers import ModelCluster, ModelServer, nobody
 from tests.until import until
 from wire.commands import (
     COUNTER_MAX,
     KEY_BYTES_MAX,
     SCAN_LIMIT_MAX,
     VALUE_BYTES_MAX,
-    AnyAnswer,
     Get,
     Ok,
     Put,
 )
+from wire.links import Link
 from wire.messages import View, ViewIs
 
 
@@ -116,13 +116,14 @@ async def test_values_that_do_not_fit_into_one_answer_come_in_several(
 
 @pytest_twisted.ensureDeferred
 async def test_commands_of_any_machine(clerk: Clerk) -> None:
-    assert await clerk.execute([1, b"k", b"v"]) == [0, None]
-    assert await clerk.ask([0, b"k"]) == [0, b"v"]
-    assert await clerk.execute(Put(b"k", b"w"), answer=AnyAnswer) is None
-    assert await clerk.ask(Get(b"k"), answer=AnyAnswer) == b"w"
+    assert await clerk.execute([1, b"k", b"v"], answer=Any) == [0, None]
+    assert await clerk.ask([0, b"k"], answer=Any) == [0, b"v"]
+    assert await clerk.ask([0, b"k"]) == b"v"
+    assert await clerk.execute(Put(b"k", b"w")) is None
+    assert await clerk.ask(Get(b"k")) == b"w"
     assert await clerk.ask([0, b"k"], answer=Ok) == b"w"
     with pytest.raises(CommandError, match="read"):
-        await clerk.ask(Put(b"k", b"v"), answer=AnyAnswer)
+        await clerk.ask(Put(b"k", b"v"))
     with pytest.raises(InDoubt, match="makes no sense"):
         await clerk.execute(Put(b"k", b"v"), answer=str)
 
@@ -499,3 +500,36 @@ async def test_two_who_close_are_both_told(cluster: ModelCluster) -> None:
     clerk = Clerk(reactor, cluster.views.address)
     await clerk.put("k", "v")
     await gatherResults([clerk.close(), clerk.close()])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_another_hears_that_it_is(
+    clerk: Clerk, cluster: ModelCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await clerk.put("k", "v")
+    said: list[str | None] = []
+    server, link_closed = cluster.s1, ModelServer.link_closed
+
+    def noted(self: ModelServer, link: Link, reason: str) -> None:
+        said.append(link.farewell and link.farewell.reason)
+        link_closed(self, link, reason)
+
+    monkeypatch.setattr(ModelServer, "link_closed", noted)
+    right = server.member
+    server.member = msgspec.structs.replace(right, incarnation=2)
+    server.links[0].abort()
+    call = clerk.get("k")
+    await until(lambda: "member" in said, "the wrong server is told")
+    server.member = right
+    assert await call == b"v"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_no_text_ends_its_own_call_alone(
+    clerk: Clerk,
+) -> None:
+    await clerk.put("k", "v")
+    broken, other = clerk.ask([0, b"k"]), clerk.get("k")
+    clerk._happened([(broken.number, msgspec.Raw(b"\xa1\xff"))])  # type: ignore[attr-defined]
+    assert await outcome(broken) is NotExecuted
+    assert await other == b"v"

@@ -25,12 +25,15 @@ from wire.messages import (
     Goodbye,
     Greet,
     Hello,
+    Member,
     View,
 )
 
 ONE, TWO = "tcp:127.0.0.1:7400", "tcp:10.0.0.2:7401"
 VIEW_HELLO = Hello(VERSION, VIEW_SERVICE, ping_interval_ms=100, dead_pings=5)
 REFUSED = "Connection was refused by other side."
+
+SERVER_HELLO = Hello(VERSION, SERVER, member=Member("s1", 7, "tcp:127.0.0.1:7401"))
 
 
 class World:
@@ -131,11 +134,11 @@ def test_of_two_servers_the_dialler_speaks_as_primary():
     greet = Greet(View())
     reactor = MemoryReactorClock()
     for roles in [(SERVER, SERVER), (PRIMARY, BACKUP)]:
-        owner = Recorder(Hello(VERSION, SERVER))
+        owner = Recorder(SERVER_HELLO)
         Dialler(owner, *roles, [ONE], reactor, Random(1)).start()
         protocol = reactor.tcpClients[-1][2].buildProtocol(None)
         protocol.makeConnection(StringTransport())
-        protocol.dataReceived(encode(Hello(VERSION, SERVER)))
+        protocol.dataReceived(encode(SERVER_HELLO))
         protocol.dataReceived(encode(greet))
         assert owner.heard == ["opened"], "a backup does not greet"
         assert protocol.transport.disconnecting

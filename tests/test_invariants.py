@@ -1,4 +1,4 @@
-"""A broken invariant ends the process; anything else is nobody's business here."""
+"""A broken invariant ends a daemon, and no process that is not ours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import sys
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
-from wire.invariants import guard
+from wire.invariants import guard, own_process
 from wire.logs import lines_for
+
+own_process()
 
 globalLogBeginner.beginLoggingTo([lines_for()], redirectStandardIO=False)
 
@@ -50,7 +52,8 @@ def test_a_broken_invariant_ends_the_process_at_once():
 
 def test_without_a_log_it_says_so_on_stderr():
     program = (
-        "from wire.invariants import guard\n@guard\ndef f(): assert 0, 'five'\nf()"
+        "from wire.invariants import guard, own_process\nown_process()\n"
+        "@guard\ndef f(): assert 0, 'five'\nf()"
     )
     run = subprocess.run(
         [sys.executable, "-c", program],
@@ -65,7 +68,7 @@ def test_without_a_log_it_says_so_on_stderr():
     assert "five" in run.stderr
 
 
-def test_everything_else_passes():
+def test_a_program_that_embeds_a_clerk_is_not_ours_to_end():
     @guard
     def half(number: int, *, by: int = 2) -> float:
         """Some words."""
@@ -75,3 +78,20 @@ def test_everything_else_passes():
     assert half.__doc__ == "Some words."
     with pytest.raises(ZeroDivisionError):
         half(3, by=0)
+
+
+def test_what_a_peer_does_wrong_ends_no_process():
+    program = (
+        "from wire.codec import ProtocolError\n"
+        "from wire.invariants import guard, own_process\nown_process()\n"
+        "@guard\ndef f(): raise ProtocolError('protocol', 'nonsense')\n"
+        "try: f()\nexcept ProtocolError: print('goes on')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (run.returncode, run.stdout) == (0, "goes on\n")

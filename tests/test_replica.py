@@ -670,7 +670,8 @@ def test_only_the_connection_that_greeted_is_listened_to() -> None:
     table["B"].receive("A!!", member("A"), Greet(view(2, "A", "B")))
     table.told("A!!")
     forward(table, 2, 1, entry(1, 2))
-    assert said(table) == []
+    # Who spoke there would wait for an echo for ever.
+    assert [type(each) for each in said(table)] == [Goodbye]
     assert table.log("B") == "|"
 
 
@@ -706,6 +707,22 @@ def test_a_backup_that_answers_differently_stops() -> None:
     diverged = table["B"].diverged
     assert diverged is not None
     assert "entry 1" in diverged
+
+
+def test_a_backup_that_answers_differently_echoes_nothing() -> None:
+    table = follower()
+    said(table)
+    forward(table, 2, 1, entry(1, 2), commit=1)
+    assert said(table) == []
+
+
+def test_a_connection_outlives_a_part_in_which_it_was_not_needed() -> None:
+    # B leaves and comes back before anybody has looked at whom to dial.
+    table = pair()
+    table.tell(view(3, "A"), "A")
+    table.tell(view(4, "A", "B"), "A B")
+    table.settle()
+    assert table["A"].synced == ("B",)
 
 
 def test_a_broken_connection_ends_no_membership() -> None:

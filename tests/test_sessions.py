@@ -255,15 +255,37 @@ def test_a_chunk_that_makes_no_sense_is_refused(chunk: bytes) -> None:
         Sessions(Store()).load(chunk)
 
 
-def test_a_session_that_comes_twice_or_lacks_answers_is_refused() -> None:
-    whole = [(session(), [1, 2, 1, [[35, 1, b"\x90"]], 0])]
+def piece(of: int, *, next: int = 2, answers: int = 1, given: int = 1) -> bytes:  # noqa: A002
+    """A piece of a cut: one session, and what it was answered."""
+    head = [0, session(of), [1, next, 1, [], 0], answers]
+    tail = [[1, [35, 1 + at, b"\x90"]] for at in range(given)]
+    return msgspec.msgpack.encode([head, *tail])
+
+
+def test_a_session_that_comes_twice_or_with_other_answers_is_refused() -> None:
     state = Sessions(Store())
-    state.load(msgspec.msgpack.encode(whole))
-    with pytest.raises(ValueError, match="twice"):
-        state.load(msgspec.msgpack.encode(whole))
-    lacking = [(session(2), [1, 3, 1, [[35, 1, b"\x90"]], 0])]
-    with pytest.raises(ValueError, match="lacks answers"):
-        state.load(msgspec.msgpack.encode(lacking))
+    state.load(piece(1))
+    state.check_whole()
+    assert state.answer_bytes == ANSWER_BYTES + 1
+    for chunk, why in (
+        (piece(1), "comes twice"),
+        (piece(2, next=3), "another count"),
+        (piece(3, given=2), "belongs to no session"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            state.load(chunk)
+
+
+def test_a_session_may_come_in_pieces_and_must_come_whole() -> None:
+    state = Sessions(Store())
+    state.load(piece(1, next=3, answers=2))
+    with pytest.raises(ValueError, match="lacks 1 answers"):
+        state.check_whole()
+    with pytest.raises(ValueError, match="lacks 1 answers"):
+        state.load(piece(2))
+    state.load(msgspec.msgpack.encode([[1, [35, 2, b"\x90"]]]))
+    state.check_whole()
+    assert len(state.table[session(1)].answers) == 2
 
 
 def test_a_machine_that_raises_stops_the_server() -> None:
@@ -278,7 +300,8 @@ def test_a_machine_that_raises_stops_the_server() -> None:
     state.apply(Entry(1, 1, 0, OpenSession(session())))
     with pytest.raises(AssertionError, match="raised in apply: KeyError"):
         state.apply(Entry(1, 2, 0, batch(1)))
-    with pytest.raises(AssertionError, match="raised in query: KeyError"):
+    # A read harms nobody but who asked.
+    with pytest.raises(ValueError, match="raised in query: KeyError"):
         state.query(b"")
 
 

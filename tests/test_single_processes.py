@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from client import CommandError
 from tests.processes import service, wait_for
 from understudy import daemons
-from wire.commands import AnyAnswer
 
 pytestmark = pytest.mark.processes
 
@@ -21,8 +19,7 @@ def test_locks_survive_their_primary(tmp_path: Path) -> None:
         service(tmp_path, ["s1"], server_options=options) as running,
         running.clerk() as clerk,
     ):
-        execute = partial(clerk.execute, answer=AnyAnswer)
-        ask = partial(clerk.ask, answer=AnyAnswer)
+        execute, ask = clerk.execute, clerk.ask
         assert execute(["acquire", "printer", "ann", 60_000]) == 1
         running.cluster.add("s2")
         running.safe()

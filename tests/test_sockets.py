@@ -27,13 +27,14 @@ from wire.messages import (
     VERSION,
     Goodbye,
     Hello,
+    Member,
     Message,
     Query,
     QueryAnswer,
 )
 
 CLERK_HELLO = Hello(VERSION, CLERK)
-SERVER_HELLO = Hello(VERSION, SERVER)
+SERVER_HELLO = Hello(VERSION, SERVER, member=Member("s1", 7, "tcp:127.0.0.1:7401"))
 
 
 def query(number: int, size: int = 0) -> Query:

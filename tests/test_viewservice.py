@@ -299,12 +299,6 @@ def test_a_connection_speaks_for_one_server(path: Path) -> None:
         a.say(Ping(1, member("A", "unix:/etc/passwd"), 0))
 
 
-def test_a_server_says_who_it_is(path: Path) -> None:
-    world = World(path)
-    with pytest.raises(ProtocolError, match="who it is"):
-        Caller(world, Hello(VERSION, SERVER))
-
-
 def test_a_refused_ping_is_a_goodbye(path: Path) -> None:
     world = World(path)
     world.pair()

@@ -25,7 +25,7 @@ from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.addresses import parse_address
 from wire.codec import ProtocolError
-from wire.daemon import fail, many_files, steady
+from wire.daemon import begin, fail
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
 from wire.messages import (
@@ -168,8 +168,6 @@ class ViewService(Logged, Service):
         if not self._remember():
             return Goodbye("stopping", "the view service cannot write its state")
         if refusal is None and link.hello.role == SERVER:
-            if link.hello.member is None:
-                raise ProtocolError("protocol", "a server must say who it is")
             self._servers[link.id] = link
         return refusal
 
@@ -306,8 +304,7 @@ def makeService(options: Options) -> ViewService:
     """What ``twistd viewservice`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415 -- importing installs it
 
-    steady(reactor)
-    many_files()
+    begin(reactor)
     state = None if options["volatile"] else options["state"] or DEFAULT_STATE
     settings = Settings(
         listen=options["listen"],

@@ -20,11 +20,14 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ReactorNotRunning
 from twisted.python.usage import UsageError
 
+from wire.invariants import own_process
 from wire.logs import get_logger
 
 EXIT_CODE: Final = 1
 
 _log = get_logger("wire.daemon")
+#: Why this process cannot go on; told once.
+_failures: list[str] = []
 
 
 def check_endpoint(option: str, endpoint: str) -> None:
@@ -38,6 +41,14 @@ def check_endpoint(option: str, endpoint: str) -> None:
             f"{option}: not an endpoint: {endpoint!r} ({error});"
             " write for example tcp:7400:interface=127.0.0.1"
         ) from None
+
+
+def begin(reactor: Any) -> None:
+    """What every daemon wants of its process, before anything is scheduled."""
+    own_process()
+    steady(reactor)
+    lean(reactor)
+    many_files()
 
 
 def steady(reactor: Any) -> None:
@@ -80,6 +91,9 @@ def lean(reactor: Any) -> None:
 
 def fail(reactor: Any, text: str) -> None:
     """Say why this process cannot go on, and end it in order, with exit code 1."""
+    if _failures:
+        return
+    _failures.append(text)
     _log.critical("daemon.failed", text=text)
     atexit.register(_exit)
     reactor.callWhenRunning(_stop, reactor)

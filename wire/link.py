@@ -34,7 +34,7 @@ from wire.addresses import parse_address
 from wire.codec import Decoder, ProtocolError, encode
 from wire.invariants import guard
 from wire.logs import get_logger
-from wire.messages import FRAME_BYTES_MAX, Goodbye, Hello, Message
+from wire.messages import FRAME_BYTES_MAX, SERVER, Goodbye, Hello, Message
 
 #: How long an end that has said Goodbye waits for the other to close, seconds.
 LINGER_S: Final = 2.0
@@ -215,8 +215,8 @@ class Link(Protocol):
         """
         if self._is_ending:
             return
-        log = _log.debug if reason == "stopping" else _log.info
-        log("goodbye.said", peer=self.peer, reason=reason, text=text)
+        # The other end tells its own log, once; here it may try for ever.
+        _log.debug("goodbye.said", peer=self.peer, reason=reason, text=text)
         self._goodbye(reason, text)
 
     def _goodbye(self, reason: str, text: str) -> None:
@@ -357,6 +357,8 @@ class Link(Protocol):
         self._stop_timer()
         if message.member is not None:
             _check_address(message.member.address)
+        elif message.role == SERVER:
+            raise ProtocolError("protocol", "a server must say who it is")
         self.hello = message
         if not self.dialled:
             self._write(encode(self._owner.hello()))

@@ -57,6 +57,26 @@ def test_a_restarted_view_service_remembers_everything() -> None:
     assert lab.view.number == before.number + 1
 
 
+@rule(4, PART, "who has forgotten must not decide: views it made may still be served")
+def test_a_view_service_that_lost_its_memory_makes_no_view() -> None:
+    lab = Service(servers=3)
+    clerk = lab.clerk()
+    clerk.put("a", "1")
+    before = lab.server(lab.primary).replica.view
+    lab.world.disk = b""
+    lab.restart_views()
+    lab.start("s4")
+    for _ in range(50):
+        clerk.append("a", "x")
+        lab.run(0.1)
+    assert lab.view.number == 0
+    assert lab.waiting is not None
+    assert lab.waiting.code == "memory lost"
+    assert clerk.get("a") == "1" + 50 * "x", "the old view goes on"
+    assert lab.server("s4").replica.view.number == 0
+    assert before.number > 0
+
+
 @rule(3, PART, "a view service that was away is nobody's death")
 def test_a_paused_view_service_declares_nobody_dead() -> None:
     lab = Service(servers=3)

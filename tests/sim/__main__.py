@@ -27,7 +27,7 @@ def main() -> int:
     else:
         parser.error("--seed N or --seeds FIRST..LAST is needed")
     began = time.monotonic()
-    wrong = 0
+    wrong = longest_us = 0
     totals: Counter[str] = Counter()
     for seed in range(first, last + 1):
         result = run(seed, story=say if options.story else None)
@@ -39,6 +39,7 @@ def main() -> int:
             lost=result.is_lost,
             unknown=result.unknown,
         )
+        longest_us = max(longest_us, result.healed_us)
         if first == last:
             say(f"trace {result.trace:08x}")
         if result.violation is not None:
@@ -48,6 +49,7 @@ def main() -> int:
                 break
     took_s = time.monotonic() - began
     say(", ".join(f"{count} {what}" for what, count in sorted(totals.items())))
+    say(f"healed within {longest_us / 1_000_000:.1f} s, the slowest of them")
     say(f"{wrong} violations; {took_s:.1f} s, {took_s / totals['worlds']:.3f} each")
     return 1 if wrong else 0
 

@@ -194,6 +194,8 @@ class Chronicle:
     def views(self, views: Views) -> None:
         """The view service has decided something, and is about to tell it."""
         view = views.view
+        if not view.number:
+            return  # Nothing was decided; whoever has lost its memory, too.
         if view.number != self.view.number:
             self._moved(views)
         elif self.view.number:
@@ -224,7 +226,7 @@ class Chronicle:
         elif not all(self._was_eligible(new.backup(name)) for name in new.holders):
             problem = f"view {new.number} has holders {new.holders}"
         self._require(not problem, "views are well formed", problem)
-        self._world.misfortune.moved(names)
+        self._world.misfortune.moved(names, founding=new.founding)
         # Those who leave are eligible no more, whoever comes under their names.
         self.eligible = frozenset(
             member.name

@@ -36,6 +36,7 @@ KINDS: Final = {
     "leave": 30,
     "clerk crash": 20,
     "just then": 50,
+    "founders": 15,
 }
 
 #: What happens to a member of a view that was just made.
@@ -80,13 +81,41 @@ class Misfortune:
             not self.is_over and kind in self.kinds and self._random.randrange(12) == 0
         )
 
-    def moved(self, members: list[str]) -> None:
+    def moved(self, members: list[str], *, founding: bool) -> None:
         """A view was just made: the most delicate moment that there is."""
-        if not self.is_over and "just then" in self.kinds and self._random.randrange(2):
+        if self.is_over:
+            return
+        if founding and "founders" in self.kinds:
+            self._stop_founder(members[0])
+        elif "just then" in self.kinds and self._random.randrange(2):
             host = self._random.choice(members)
             self._world.agenda.later(
                 self._random.randrange(20 * MS), lambda: self._just_then(host)
             )
+
+    def _stop_founder(self, host: str) -> None:
+        """Keep it from acknowledging its view until it counts as dead."""
+        settings = self._world.settings
+        dead_us = (settings.dead_pings + 2) * settings.interval_us
+        undo = self._random.choice((self._pause_one, self._cut_from_views))(host)
+        self._world.note(f"founder {host} is stopped")
+        self._world.agenda.later(dead_us + self._random.randrange(dead_us), undo)
+
+    def _pause_one(self, host: str) -> Callable[[], None]:
+        server = self._world.servers[host]
+        server.pause()
+        return server.wake
+
+    def _cut_from_views(self, host: str) -> Callable[[], None]:
+        network = self._world.network
+        paths = {(host, "views"), ("views", host)}
+        network.cut |= paths
+
+        def mend() -> None:
+            network.cut -= paths
+            network.mend()
+
+        return mend
 
     def _just_then(self, host: str) -> None:
         if self.is_over:

@@ -298,6 +298,14 @@ class Network:
                 chunks.append(data)
         if chunks:
             data = b"".join(chunks)
+            if len(data) > 1 and not self.random.randrange(16):
+                # A stream knows no frames: the rest comes a little later.
+                middle = self.random.randrange(1, len(data))
+                if is_end:
+                    end.flight.appendleft((self.agenda.now_us + 30, None))
+                    is_end = False
+                end.flight.appendleft((self.agenda.now_us + 30, data[middle:]))
+                data = data[:middle]
             stamp = b"%d %d " % (self.agenda.now_us, end.id)
             self.trace = crc32(data, crc32(stamp, self.trace))
             end.process.soon(lambda: end.read(data))

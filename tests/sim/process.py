@@ -39,7 +39,7 @@ class Process:
         #: What has come while it stood still.
         self._waiting: list[Callable[[], None]] = []
         #: How fast its clock runs, in thousandths, and where it began.
-        self.rate = world.random.randint(980, 1020)
+        self.rate = world.random.randint(1000 - world.drift, 1000 + world.drift)
         self._clock_us = world.random.randrange(10**9)
 
     def now_ms(self) -> int:

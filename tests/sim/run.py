@@ -20,7 +20,7 @@ from wire.commands import Get
 
 #: How long misfortune lasts (a seed draws one), and how long healing may take.
 MISFORTUNES_US: Final = (1 * S, 2 * S, 4 * S)
-HEALING_US: Final = 60 * S
+HEALING_US: Final = 20 * S
 
 #: The steps of the search for one key; most need one for each operation.
 STEPS_MAX: Final = 50_000

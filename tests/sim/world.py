@@ -79,6 +79,8 @@ class World:
         self.network = Network(self.agenda, random)
         self.chronicle = Chronicle(self)
         self.misfortune = Misfortune(self, random)
+        #: How much faster or slower than the others a clock may run, in thousandths.
+        self.drift = random.choice((0, 20, 250)) if settings is None else 0
         #: The state file of the view service.
         self.disk = b""
         self.limits: dict[str, Any] = {}
