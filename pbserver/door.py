@@ -38,9 +38,9 @@ class Door:
                 door._tails.setdefault(key, []).append(entry.index)
         return door
 
-    def tail(self, batch: Batch) -> Sequence[int]:
-        """The indexes at which the tail holds batches of this one's session."""
-        return self._tails.get((batch.session, batch.birth), ())
+    def tail(self, session: bytes, birth: int) -> Sequence[int]:
+        """The indexes at which the tail holds batches of that session."""
+        return self._tails.get((session, birth), ())
 
     def log(self, batch: Batch, index: int, link: Link) -> None:
         """The batch was logged at *index*, and *link* waits for its answer."""

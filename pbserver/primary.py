@@ -170,7 +170,7 @@ class Primary:
             else:
                 self.out.send(link, answer)
             return True
-        tail = self.door.tail(batch)
+        tail = self.door.tail(batch.session, batch.birth)
         if ahead == len(tail):
             index = self.history.append(self.view.number, batch).index
             self.door.log(batch, index, link)
@@ -296,15 +296,7 @@ class Primary:
 
     def _answer(self, echoed: int) -> None:
         """Answer the questions whose moment has come."""
-        commit, state = self.history.commit, self.history.state
-        for question in self.questions.take_reads(commit, echoed):
-            query = question.asked
-            assert type(query) is Query
-            session = state.table.get(query.session)
-            if session is not None and session.next <= query.after:
-                self.questions.too_early(question)
-            else:
-                self._read(question.link, query)
+        commit = self.history.commit
         for question in self.questions.take_strangers():
             batch = question.asked
             assert type(batch) is Batch
@@ -315,6 +307,25 @@ class Primary:
                 self.out.send(question.link, refused)
             else:
                 self.questions.add(question)
+        for question in self.questions.take_reads(commit, echoed):
+            self._try(question)
+
+    def _try(self, question: Question) -> None:
+        """Answer a read, unless the batch that it comes after is on its way."""
+        link, query = question.link, question.asked
+        assert type(query) is Query
+        session = self.history.state.table.get(query.session)
+        if session is None or query.after < session.next:
+            self._read(link, query)
+        elif query.after - session.next < len(
+            self.door.tail(query.session, session.birth)
+        ):
+            self.questions.too_early(question)
+        else:
+            # It was not sent before, so it may never come, and what waits here
+            # counts against everybody.
+            text = f"a read comes after batch {query.after}, which did not come"
+            self.out.send(link, Goodbye("gap", text))
 
     def _read(self, link: Link, query: Query) -> None:
         try:

@@ -9,6 +9,7 @@ protocol is here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import Any
@@ -73,8 +74,8 @@ class Options(usage.Options):
         self["views"] = []
 
     def opt_views(self, address: str) -> None:
-        """The view service's address, tcp:HOST:PORT; may be repeated for several
-        addresses of one view service. [default: tcp:127.0.0.1:7400]"""
+        """the view service, tcp:HOST:PORT; repeat it for more addresses of the one
+        view service [default: tcp:127.0.0.1:7400]"""
         try:
             parse_address(address)
         except ValueError as error:
@@ -86,8 +87,11 @@ class Options(usage.Options):
         for option in ("name", "listen"):
             if not self[option]:
                 raise usage.UsageError(f"--{option} is needed; see --help")
-        if len(self["name"]) > 128:
-            raise usage.UsageError("--name: at most 128 characters are allowed")
+        name = self["name"]
+        if len(name) > 128 or not name.isprintable() or name != name.strip():
+            raise usage.UsageError(
+                f"--name: {name!r} is no name; at most 128 printable characters are"
+            )
         check_endpoint("--listen", self["listen"])
         if self["advertise"]:
             try:
@@ -95,10 +99,6 @@ class Options(usage.Options):
             except ValueError as error:
                 raise usage.UsageError(f"--advertise: {error}") from None
         self["views"] = self["views"] or [DEFAULT_VIEWS]
-        try:
-            self["factory"] = machine_factory(self["machine"])
-        except NoMachine as error:
-            raise usage.UsageError(f"--machine: {error}") from None
 
 
 @frozen
@@ -216,8 +216,18 @@ class ServerService(Logged, Service):
 
     def link_opened(self, link: Link) -> Goodbye | None:
         """A clerk, an observer or a primary has called."""
-        refusal = self.refusal(link.hello)
-        if refusal is None and link.hello.role == CLERK:
+        hello = link.hello
+        refusal = self.refusal(hello)
+        primary = self.replica.view.primary
+        if (
+            refusal is not None
+            and refusal.reason == "machine"
+            and primary is not None
+            and primary.is_same_copy(hello.member)
+        ):
+            text = f"the primary replicates {hello.machine}, this server does not"
+            self.stop(f"{text}; start it with --machine {hello.machine}")
+        if refusal is None and hello.role == CLERK:
             self._clerks.add(link)
             if not self._accepting:
                 link.pause()
@@ -318,12 +328,16 @@ def makeService(options: Options) -> ServerService:
     """What ``twistd pbserver`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415 - the only place that may
 
+    try:
+        factory = machine_factory(options["machine"])
+    except NoMachine as error:
+        sys.exit(f"twistd pbserver: --machine: {error}")
     begin(reactor)
     settings = Settings(
         options["name"],
         options["listen"],
         tuple(options["views"]),
-        options["factory"],
+        factory,
         options["machine"],
         options["advertise"],
     )

@@ -1,15 +1,21 @@
 """
-What a search over the real cores found: each of these ended in two servers that
-waited for each other, with a connection between them that stood; docs/design.md,
-section 5.
+What an adversary found: each of these ended in somebody who waited for ever, with
+every process alive and every connection standing; docs/design.md, section 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.replicas import Table, batch, member, view
-from wire.messages import BatchAnswer, Goodbye, Greet, Message
+from tests.replicas import Table, batch, member, query, session, view
+from wire.messages import (
+    BatchAnswer,
+    Goodbye,
+    Greet,
+    Message,
+    OpenSession,
+    QueryAnswer,
+)
 
 
 def hangs_up(messages: Iterable[Message]) -> bool:
@@ -100,3 +106,27 @@ def test_who_leads_again_within_a_turn_greets_on_what_stands() -> None:
     table.tell(view(4, "A", "B"), "A")
     table.settle()
     assert table["A"].synced == ("B",)
+
+
+def test_reads_after_batches_that_never_come_do_not_stop_everybody() -> None:
+    table = led("B", unanswered_bytes_max=2000)
+    for number in range(8):
+        table.ask("A", query(number, after=1), clerk="bad")
+    table.settle()
+    assert hangs_up(table.told("bad"))
+    assert table["A"].accepting
+
+
+def test_a_read_waits_for_a_batch_whose_session_is_not_applied_yet() -> None:
+    # The opening is committed with the first round of the one who is promoted.
+    table = led("B C")
+    table.ask("A", OpenSession(session(2)))
+    table.settle(but="BC")
+    table.carry("A", "B")
+    table.carry("A", "C")
+    table.tell(view(3, "B", "C", "C"), "B C")
+    table.connect("B", "C")
+    table.ask("B", batch(1, of=2, birth=2), query(1, after=1, of=2))
+    table.settle()
+    told = table.told()
+    assert [type(each) for each in told] == [BatchAnswer, QueryAnswer]

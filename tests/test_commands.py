@@ -226,6 +226,21 @@ def test_no_view_service(arguments):
     assert b"Traceback" not in done.stderr
 
 
+def test_acknowledged_without_a_backup_is_not_safe(tmp_path):
+    with service(tmp_path, ("s1", "s2")) as running:
+        safe = running.command("status", "--wait", "safe", "--json")
+        assert safe.returncode == 0
+        assert json.loads(safe.stdout)["view"]["backups"]
+        running.backup().kill()
+        running.until(lambda found: not found["view"]["backups"], "the backup is out")
+        alone = running.command("status", "--wait", "acknowledged")
+        assert alone.returncode == 0
+        waiting = running.command("status", "--wait", "safe", "--timeout", "0.5")
+        assert waiting.returncode == 4
+        assert b"not safe after 0.5 s" in waiting.stderr
+        assert b"0 of 1 backups" in waiting.stderr
+
+
 def test_no_server_within_the_timeout(tmp_path):
     with service(tmp_path, ()) as running:
         done = running.command("put", "k", "v", "--timeout", "0.7")

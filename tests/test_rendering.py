@@ -47,6 +47,7 @@ def server(name, state, **more):
         "address": f"tcp:127.0.0.1:{7400 + int(name[1:])}",
         "state": state,
         "silent_ticks": 0,
+        "connected": True,
         "position": {"commit": 41, "log": 42},
         "waiting": None,
         "transfer_bytes": None,
@@ -70,6 +71,7 @@ def document(**more):
             server("s3", "idle"),
         ],
         "waiting": None,
+        "settings": {"backups": 1},
         "history": [
             {
                 "number": number,
@@ -157,6 +159,28 @@ SERVING = {
     ),
     "no backup": (
         document(view=document()["view"] | {"backups": []}),
+        True,
+        False,
+    ),
+    "fewer backups than configured": (
+        document(settings={"backups": 2}),
+        True,
+        False,
+    ),
+    "no backup, and none is configured": (
+        document(
+            view=document()["view"] | {"backups": []}, settings={"backups": 0}
+        ),
+        True,
+        True,
+    ),
+    "the backup has hung up": (
+        document(
+            servers=[
+                server("s1", "backup", connected=False),
+                server("s2", "primary"),
+            ]
+        ),
         True,
         False,
     ),

@@ -144,8 +144,9 @@ def _add_cluster_commands(noun: _Noun) -> None:
     status = noun("status", "who serves, who could, and what is waited for")
     status.add_argument(
         "--wait",
-        choices=["acknowledged"],
-        help="until the view's primary serves with all its backups up to date",
+        choices=["acknowledged", "safe"],
+        help="acknowledged: until the primary serves with the backups that it has up "
+        "to date; safe: until those are as many as the view service was told to have",
     )
     noun("watch", "print every change of the view as it happens, until Ctrl-C")
     noun("verify", "compare the states of all members of the view, byte for byte")

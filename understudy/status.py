@@ -2,14 +2,16 @@
 ``understudy status``: what the view service knows, once, or when it is so far.
 
 With ``--wait acknowledged`` it is asked until there is a view that its primary
-serves in with all of its backups up to date: from then on the death of one of
-them loses nothing, and if there is a backup at all, stops nothing.
+serves in with all of the backups that it has up to date, and those may be none.
+With ``--wait safe``, until it has as many as the view service was told to have,
+each of them alive and up to date: from then on so many deaths lose nothing.
 """
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any, Final
 
 from understudy.observer import Observer
@@ -38,20 +40,20 @@ async def _tell(reactor: Any, options: Namespace) -> bytes:
     try:
         if options.wait is None:
             return await ask_raw(observer, options.timeout)
-        return await _wait(reactor, observer, options.timeout)
+        return await _wait(reactor, observer, options.wait, options.timeout)
     finally:
         observer.stop()
 
 
-async def _wait(reactor: Any, observer: Observer, seconds: float) -> bytes:
+async def _wait(reactor: Any, observer: Observer, what: str, seconds: float) -> bytes:
     end = reactor.seconds() + seconds
     while True:
         raw = await ask_raw(observer, end - reactor.seconds())
         document = json.loads(raw)
-        if is_serving(document):
+        if WAITS[what](document):
             return raw
         if reactor.seconds() + _AGAIN_S >= end:
-            raise Ended(UNAVAILABLE, _still(document, seconds), "not acknowledged")
+            raise Ended(UNAVAILABLE, _still(document, what, seconds), f"not {what}")
         await pause(reactor, _AGAIN_S)
 
 
@@ -62,13 +64,23 @@ def is_serving(document: dict[str, Any]) -> bool:
 
 
 def is_safe(document: dict[str, Any]) -> bool:
-    """Whether it serves with backups, and each of them could take over."""
-    backups = document["view"]["backups"]
+    """Whether it serves with as many backups as are configured, each of them
+    able to take over, and nobody in the view has hung up."""
+    view = document["view"]
+    connected = {each["name"] for each in document["servers"] if each["connected"]}
     return (
         is_serving(document)
-        and bool(backups)
-        and all(state(document, name) == "backup" for name in backups)
+        and len(view["backups"]) >= document["settings"]["backups"]
+        and all(state(document, name) == "backup" for name in view["backups"])
+        and connected.issuperset((view["primary"], *view["backups"]))
     )
+
+
+#: What ``--wait`` can wait for.
+WAITS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
+    "acknowledged": is_serving,
+    "safe": is_safe,
+}
 
 
 def state(document: dict[str, Any], name: str) -> str | None:
@@ -79,8 +91,8 @@ def state(document: dict[str, Any], name: str) -> str | None:
     return None
 
 
-def _still(document: dict[str, Any], seconds: float) -> str:
-    text = f"not acknowledged after {seconds:g} s: {view_line(document['view'])}"
+def _still(document: dict[str, Any], what: str, seconds: float) -> str:
+    text = f"not {what} after {seconds:g} s: {view_line(document['view'])}"
     waiting = document["waiting"]
     return text if waiting is None else f"{text}. It waits for: {waiting['text']}"
 

@@ -38,6 +38,8 @@ from wire.messages import FRAME_BYTES_MAX, SERVER, Goodbye, Hello, Message
 
 #: How long an end that has said Goodbye waits for the other to close, seconds.
 LINGER_S: Final = 2.0
+#: The same for the end that called: whoever stops calling wants to be done.
+LINGER_DIALLED_S: Final = 0.25
 
 #: The most that may wait to be sent on one link, in bytes; past it the link is
 #: aborted.  A clerk's default window of eight answers of the greatest size must
@@ -211,7 +213,7 @@ class Link(Protocol):
         """Say Goodbye and close.  *reason* is one of `wire.messages.GOODBYES`.
 
         What was queued goes out before it.  `Owner.link_closed` follows when
-        the other end has closed too, or after `LINGER_S`.
+        the other end has closed too, or after a little while.
         """
         if self._is_ending:
             return
@@ -251,7 +253,8 @@ class Link(Protocol):
             self._is_ending = True
             # A transport with a paused producer would wait for it for ever.
             self.transport.unregisterProducer()
-            self._timer = self._reactor.callLater(LINGER_S, self._lingered)
+            linger_s = LINGER_DIALLED_S if self.dialled else LINGER_S
+            self._timer = self._reactor.callLater(linger_s, self._lingered)
         return plain
 
     def _lingered(self) -> None:
