@@ -234,8 +234,6 @@ def test_another_machine_is_not_replicated(tmp_path):
         stranger = server(
             tmp_path, "s2", running.address, 0, ("--machine", "another:Machine")
         )
-        stranger.start()
-        running.cluster.servers["s2"] = stranger
         assert "start it with --machine pbserver.store:Store" in failed(stranger)
         running.until(
             lambda found: found["view"]["backups"] == [], "s2 to be in no view"
