@@ -118,6 +118,11 @@ def as_timeout_ms(timeout: float | None) -> int | None:
 
 def as_addresses(views: str | Sequence[str]) -> tuple[str, ...]:
     """The addresses of the view service, one or several."""
+    if isinstance(views, bytes) or not isinstance(views, Sequence):
+        raise TypeError(
+            "the view service's address is a str, tcp:HOST:PORT, or several of them "
+            f"in a sequence, not {type(views).__name__}: {views!r:.80}"
+        )
     addresses = (views,) if isinstance(views, str) else tuple(views)
     if not addresses:
         raise ValueError("no address of the view service was given")

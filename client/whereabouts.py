@@ -128,6 +128,7 @@ class Whereabouts:
             self.obstacle = f"view {view.number} has no primary"
         elif self.dial is None or view.primary != before:
             self._failures = 0
+            self.obstacle = _unanswering(view.primary)
             self._connect()
         if self._silent_ms is not None:
             self._listen(now_ms)
@@ -164,7 +165,7 @@ class Whereabouts:
             )
         else:
             self.is_open = True
-            self.obstacle = f"the primary {member.name} has not answered"
+            self.obstacle = _unanswering(member)
             return None
         self.distrust(refusal.text, now_ms)
         return refusal
@@ -173,7 +174,8 @@ class Whereabouts:
         """That connection is gone, or could not be made."""
         if self.dial is not None and self.dial[0] == attempt:
             member = self.dial[1]
-            self._fail(f"{member.name} at {member.address}: {reason}", now_ms)
+            why = reason.removeprefix("said goodbye: silent: ")
+            self._fail(f"{member.name} at {member.address}: {why}", now_ms)
 
     def refused(self, view: View, now_ms: int) -> None:
         """The server says that it is not primary.  Unless it knows better, it
@@ -279,6 +281,10 @@ class Whereabouts:
             *(self._next_ask_ms - now_ms, self._hung_ms - now_ms),
             *(None if at is None else at - now_ms for at in times),
         )
+
+
+def _unanswering(primary: Member) -> str:
+    return f"the primary {primary.name} at {primary.address} has not answered"
 
 
 def _who(member: Member | None) -> str:

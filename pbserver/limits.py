@@ -21,8 +21,9 @@ MIB: Final = 1024 * KIB
 class Limits:
     """Sizes in bytes unless the name says otherwise."""
 
-    #: A newcomer joins the commit rule when it lacks at most this much.
-    join_entries_max: int = field(default=1024, validator=ge(0))
+    #: A newcomer joins the commit rule when it lacks at most this much: more
+    #: than is on its way to it at any moment, or it would never join.
+    join_entries_max: int = field(default=16 * 1024, validator=ge(0))
     join_bytes_max: int = field(default=4 * MIB, validator=ge(0))
 
     #: The entries of one Forward (one entry always fits).

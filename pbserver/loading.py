@@ -79,11 +79,20 @@ def _attribute(found: Any, name: str, path: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             inside = getattr(found, "__name__", path)
-            there = [word for word in vars(found) if not word.startswith("_")][:10]
-            raise NoMachine(
-                f"{name}: {inside} has no {part!r}; it has {', '.join(there) or 'none'}"
-            ) from None
+            machines = [word for word, each in vars(found).items() if _is_like(each)]
+            hint = f"; a machine in it is {' or '.join(machines)}" if machines else ""
+            raise NoMachine(f"{name}: {inside} has no {part!r}{hint}") from None
     return found
+
+
+def _is_like(found: object) -> bool:
+    """Whether that is a class which somebody may have meant."""
+    if not isinstance(found, type) or getattr(found, "_is_protocol", False):
+        return False
+    return any(
+        all(callable(getattr(found, word, None)) for word in methods)
+        for methods in (ONE_BY_ONE_METHODS, MACHINE_METHODS)
+    )
 
 
 def _check(name: str, make: Callable[[], Any]) -> None:
@@ -97,8 +106,12 @@ def _check(name: str, make: Callable[[], Any]) -> None:
     # Whoever has begun to write one command at a time means that.
     expected = ONE_BY_ONE_METHODS if hasattr(machine, "apply_one") else MACHINE_METHODS
     missing = [word for word in expected if not callable(getattr(machine, word, None))]
-    if missing:
-        raise NoMachine(
-            f"{name}: what it makes is a {type(machine).__name__}, which is no machine:"
-            f" it has no {', '.join(missing)}"
-        )
+    if not missing:
+        return
+    text = f"{name}: what it makes is a {type(machine).__name__}, which is no machine"
+    if len(missing) < len(expected):
+        raise NoMachine(f"{text}: it has no {', '.join(missing)}")
+    raise NoMachine(
+        f"{text}: it has neither {', '.join(ONE_BY_ONE_METHODS)} (one command at a"
+        f" time) nor {', '.join(MACHINE_METHODS)} (whole batches)"
+    )

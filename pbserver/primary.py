@@ -100,7 +100,11 @@ class Primary:
     def _follow(self, known: dict[str, Follower]) -> None:
         view, end = self.view, self.history.log.end
         self.followers = {}
-        for member in view.backups:
+        # Holders first: nothing is committed without them, so if one of them needs
+        # a snapshot no newcomer is sent one before it.
+        for member in sorted(
+            view.backups, key=lambda each: each.name not in view.holders
+        ):
             follower = Follower(member, member.name in view.holders, end)
             self.followers[member.name] = follower
             link = self.links.get((member.name, member.incarnation))

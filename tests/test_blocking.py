@@ -85,6 +85,9 @@ async def test_errors_are_raised_where_the_call_is(cluster: ModelCluster) -> Non
 def test_arguments_are_checked_before_anything_is_started() -> None:
     with pytest.raises(ValueError, match="tcp:HOST:PORT"):
         BlockingClerk("nonsense")
+    for views in (7400, b"tcp:127.0.0.1:7400", None):
+        with pytest.raises(TypeError, match="tcp:HOST:PORT"):
+            BlockingClerk(views)  # type: ignore[arg-type]
 
 
 @pytest_twisted.ensureDeferred

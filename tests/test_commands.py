@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import blocks, read
 from tests.processes import ROOT, Service, service, understudy, wait_for
 from understudy.main import main
 from understudy.status import is_safe
@@ -77,7 +78,10 @@ def test_cas(running: Service):
     assert running.command("cas", "c", "first", "second").returncode == 0
     wrong = running.command("cas", "c", "first", "third")
     assert wrong.returncode == 1
-    assert b"'c' is not 'first'" in wrong.stderr
+    assert b"'c' is not 'first', but 'second'" in wrong.stderr
+    missing = running.command("cas", "nokey", "x", "y")
+    assert missing.returncode == 1
+    assert b"'nokey' is no key" in missing.stderr
     assert running.command("get", "c").stdout == b"second\n"
 
 
@@ -89,6 +93,7 @@ def test_incr(running: Service):
     wrong = running.command("incr", "word")
     assert told(wrong) == (1, b"", True)
     assert b"number" in wrong.stderr
+    assert b"key 'word', which holds 'seven'" in wrong.stderr
 
 
 def test_scan(running: Service):
@@ -171,6 +176,7 @@ def test_watch_starts_with_the_view_and_ends_with_ctrl_c(running: Service):
             running.address,
         ),
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=ROOT,
     )
     try:
@@ -178,7 +184,8 @@ def test_watch_starts_with_the_view_and_ends_with_ctrl_c(running: Service):
         first = json.loads(watching.stdout.readline())
         assert first["number"] == running.status()["view"]["number"]
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 0
+        _, complaints = watching.communicate(timeout=10)
+        assert (watching.returncode, complaints) == (0, b"")
     finally:
         watching.kill()
         watching.wait()
@@ -224,6 +231,36 @@ def test_no_view_service(arguments):
     assert NOBODY.encode() in done.stderr
     assert b"connection refused" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_servers_that_are_stopped_are_the_trouble(tmp_path):
+    with service(tmp_path, ("s1", "s2")) as running:
+        found = running.safe()
+        primary = found["view"]["primary"]
+        addresses = {each["name"]: each["address"] for each in found["servers"]}
+        for name in ("s1", "s2"):
+            running[name].pause()
+        done = running.command("get", "k", "--timeout", "1")
+        assert done.returncode == 4
+        said = done.stderr.decode()
+        assert f"the primary {primary} at {addresses[primary]} has not answered" in said
+        assert "goodbye" not in said
+        assert "running?" not in said
+        asked = running.command("verify", "--timeout", "1").stderr.decode()
+        where = addresses[primary]
+        assert f"{where} accepted the connection but said no Hello" in asked
+        assert f"{primary} is stopped" in asked
+
+
+def test_who_says_no_hello_is_not_called_unreachable():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp:127.0.0.1:{silent.getsockname()[1]}"
+        asked = understudy("status", "--views", address, "--timeout", "0.5")
+        assert asked.returncode == 4
+        assert b"accepted the connection but said no Hello" in asked.stderr
+        got = understudy("get", "k", "--views", address, "--timeout", "0.5")
+        assert got.returncode == 4
+        assert b"said no Hello" in got.stderr
 
 
 def test_acknowledged_without_a_backup_is_not_safe(tmp_path):
@@ -330,6 +367,24 @@ def test_past_its_time_after_sending_is_in_doubt(mute: Mute):
     assert b"may have been executed" in done.stderr
 
 
+def test_the_recipe_for_doubt(tmp_path):
+    (recipe,) = blocks(read("docs/lab.md"), "python")
+    with service(tmp_path) as running:
+        primary = running.primary()
+        recipe = recipe.replace("12345", str(primary.pid))
+        recipe = recipe.replace("tcp:127.0.0.1:7400", running.address)
+        done = subprocess.run(
+            (sys.executable, "-c", recipe),
+            capture_output=True,
+            cwd=ROOT,
+            timeout=20,
+            check=True,
+        )
+        first, doubt, last = done.stdout.decode().splitlines()
+        assert (first, last) == ("1", "b'xy'")
+        assert doubt.startswith("in doubt: its time was up after it was sent")
+
+
 def test_a_read_past_its_time_is_not_executed(mute: Mute):
     done = understudy("get", "k", "--views", mute.address, "--timeout", "0.5")
     assert done.returncode == 4
@@ -391,7 +446,10 @@ WRONG = {
     "a time that is none": (("get", "k", "--timeout", "nan"), "'nan'"),
     "no number": (("incr", "k", "x"), "'x'"),
     "a number too large": (("incr", "k", str(2**63)), str(2**63)),
-    "cas without a new value": (("cas", "k", "old"), "OLD and NEW"),
+    "cas without a new value": (("cas", "k", "old"), "NEW is missing"),
+    "cas of too much": (("cas", "k", "a", "b", "c"), "there is more"),
+    "its own usage": (("incr", "k", "1", "2"), "usage: understudy incr"),
+    "up needs no view service": (("up", "--views", "tcp:h:1"), "--views"),
     "cas absent with an old value": (
         ("cas", "k", "old", "new", "--absent"),
         "--absent",
@@ -431,6 +489,17 @@ def test_usage_of_the_environment():
     assert b"nonsense" in done.stderr
 
 
+def test_an_environment_without_an_address():
+    done = understudy("get", "k", env={"UNDERSTUDY_VIEWS": ","})
+    assert done.returncode == 2
+    assert b"no address in ','" in done.stderr
+
+
+def test_version():
+    done = understudy("--version")
+    assert told(done) == (0, b"understudy 0.1.0, protocol 1\n", False)
+
+
 def test_the_environment_names_the_view_service(running: Service):
     addresses = f"{NOBODY}, {running.address}"
     done = understudy("get", "nothing", env={"UNDERSTUDY_VIEWS": addresses})
@@ -453,9 +522,10 @@ def test_a_broken_pipe_is_no_traceback(running: Service):
     scanning.wait(10)
 
 
-def test_what_cannot_be_written_is_said(running: Service):
+@pytest.mark.parametrize(("noun", "code"), [("incr", 3), ("get", 4)])
+def test_what_cannot_be_written_is_said(running: Service, noun, code):
     running.command("put", "full", "1")
-    arguments = (sys.executable, "-m", "understudy", "incr", "full")
+    arguments = (sys.executable, "-m", "understudy", noun, "full")
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             (*arguments, "--views", running.address),
@@ -464,18 +534,38 @@ def test_what_cannot_be_written_is_said(running: Service):
             cwd=ROOT,
             check=False,
         )
-    assert done.returncode == 3
+    assert done.returncode == code
     assert b"cannot be written" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert running.command("get", "full").stdout == b"2\n"
+    left = b"2\n" if noun == "incr" else b"1\n"
+    assert running.command("get", "full").stdout == left
 
 
-def test_no_standard_input():
-    done = subprocess.run(
-        ("sh", "-c", 'exec "$0" -m understudy put k - <&-', sys.executable),
+def without(stream: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run it with a stream closed, as ``<&-`` does."""
+    command = f'exec "$0" -m understudy "$@" {stream}'
+    return subprocess.run(
+        ("sh", "-c", command, sys.executable, *arguments),
         capture_output=True,
         cwd=ROOT,
         check=False,
     )
+
+
+def test_no_standard_input():
+    done = without("<&-", "put", "k", "-")
     assert done.returncode == 2
-    assert b"standard input" in done.stderr
+    assert b"standard input is closed" in done.stderr
+
+
+def test_no_standard_output(running: Service):
+    done = without(">&-", "incr", "silent", "--views", running.address)
+    assert done.returncode == 2
+    assert b"standard output is closed" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert running.command("get", "silent").returncode == 1, "nothing was done"
+
+
+def test_no_standard_error(running: Service):
+    done = without("2>&-", "get", "nothing", "--views", running.address)
+    assert (done.returncode, done.stdout) == (1, b"")

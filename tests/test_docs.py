@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from pbserver.service import Options as ServerOptions
-from pbserver.single import OneByOne, Single
+from pbserver.single import OneByOne, Refused, Single
 from tests.documents import (
     PACKAGES,
     ROOT,
@@ -279,9 +279,17 @@ def test_the_machine_in_the_readme_is_one() -> None:
     (text,) = [b for b in blocks(read("README.md"), "python") if "apply_one" in b]
     names: dict[str, Any] = {}
     exec(compile(text, "README.md", "exec"), names)
-    made = [kind() for kind in names.values() if inspect.isclass(kind)]
-    (machine,) = [each for each in made if isinstance(each, OneByOne)]
-    one, other = Single(machine), Single(type(machine)())
+    (kind,) = [each for each in names.values() if hasattr(each, "apply_one")]
+    machine = kind()
+    assert isinstance(machine, OneByOne)
+    one, other = Single(machine), Single(kind())
+    assert machine.query_one(["leader"]) is None
+    assert machine.apply_one(["score", "ann", 3], 0) == 3
+    assert machine.apply_one(["score", "ann", 4], 0) == 7
+    assert machine.query_one(["leader"]) == "ann"
+    # A command of the store, which would seem to succeed on this machine.
+    with pytest.raises(Refused):
+        machine.apply_one(["put", b"k", b"v"], 0)
     cut = one.cut()
     while piece := cut.take(16):
         other.load(piece)

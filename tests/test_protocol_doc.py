@@ -12,6 +12,7 @@ import pytest
 
 from tests.documents import blocks, code, read, section, table
 from viewservice import status
+from viewservice.refusals import Refusal
 from viewservice.roster import Roster
 from viewservice.views import Views
 from wire import messages
@@ -183,7 +184,10 @@ def test_status_has_the_shape_that_is_told() -> None:
         views.ping(incarnation, Ping(1, member, 0, report=report))
     views.ping(0, Ping(2, Member("s1", 0, "tcp:s1:1"), 1, report=report))
     views.ping(0, Ping(3, Member("s1", 0, "tcp:s1:1"), 2, ("s2",), report=report))
-    real = json.loads(status.document(views, {"s1": report, "s2": report}, 100))
+    gone = Goodbye("cluster", "s9 belongs to another")
+    refused = [Refusal(0.0, Member("s9", 9, "tcp:s9:1"), gone)]
+    reports = {"s1": report, "s2": report}
+    real = json.loads(status.document(views, reports, 100, refused))
     told = json.loads(blocks(section(PAGE, "Status"), "json")[0])
     assert shape(told) == shape(real)
 

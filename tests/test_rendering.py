@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from understudy.notes import Notes
@@ -26,6 +28,14 @@ ESCAPED = {
 @pytest.mark.parametrize("data", ESCAPED)
 def test_escaped(data):
     assert ESCAPED[data] == escaped(data)
+
+
+def test_escaped_is_quick():
+    """Four MiB of any kind took two to three seconds character by character."""
+    for data in (bytes(1 << 22), b"text " * 800_000, bytes(range(256)) * 16_384):
+        began = time.process_time()
+        escaped(data)
+        assert time.process_time() - began < 1.5
 
 
 def test_shown_is_cut():
@@ -71,6 +81,7 @@ def document(**more):
             server("s3", "idle"),
         ],
         "waiting": None,
+        "refused": [],
         "settings": {"backups": 1},
         "history": [
             {
@@ -99,6 +110,7 @@ def test_status():
         ["s1", "backup"],
         ["s3", "idle"],
     ]
+    assert "silent ticks" in text
     assert rows[1][2:] == ["tcp:127.0.0.1:7402", "01234567", "0", "41", "42"]
     assert "waiting for nothing" in text
     assert "view 7" in text
@@ -124,6 +136,19 @@ def test_status_of_nobody():
     text = "\n".join(status_lines(document(view=view, servers=[], history=[])))
     assert "nobody serves" in text
     assert "no server has called yet" in text
+
+
+def test_status_says_who_was_refused():
+    refused = {"name": "s9", "address": "tcp:a:9", "code": "cluster", "text": "is of"}
+    found = document(refused=[refused], servers=[])
+    text = "\n".join(status_lines(found))
+    assert "refused: s9 at tcp:a:9: is of" in text
+    assert "no server was let in" in text
+    assert "called yet" not in text
+    found["waiting"] = {"for": [], "code": "memory lost", "text": "is of"}
+    text = "\n".join(status_lines(found))
+    assert "refused: s9 at tcp:a:9: cluster" in text
+    assert text.count("is of") == 1
 
 
 def test_a_view_without_backups():
@@ -168,9 +193,7 @@ SERVING = {
         False,
     ),
     "no backup, and none is configured": (
-        document(
-            view=document()["view"] | {"backups": []}, settings={"backups": 0}
-        ),
+        document(view=document()["view"] | {"backups": []}, settings={"backups": 0}),
         True,
         True,
     ),
@@ -234,7 +257,9 @@ def test_the_environment(monkeypatch):
 TYPED = {
     "a key with a dash": (["put", "--", "-k", "-v"], {"key": b"-k", "value": b"-v"}),
     "a negative value": (["put", "k", "-5"], {"value": b"-5"}),
-    "standard input": (["put", "k", "-"], {"value": b"-"}),
+    "standard input": (["put", "k", "-"], {"value": b"-", "is_from_stdin": True}),
+    "a dash": (["put", "k", "--", "-"], {"value": b"-", "is_from_stdin": False}),
+    "a dash as key": (["put", "--", "-", "v"], {"key": b"-", "is_from_stdin": False}),
     "minus": (["incr", "k", "-5"], {"by": -5}),
     "the least": (["incr", "k", str(-(2**63))], {"by": -(2**63)}),
     "cas": (["cas", "k", "a", "b"], {"old": b"a", "new": b"b"}),
@@ -266,3 +291,44 @@ def test_notes():
         notes.about(["tcp:a:1", "tcp:b:2"])
         == "tcp:a:1: connection refused; tcp:b:2: no route"
     )
+
+
+def event_of(name, **values):
+    return {"understudy_event": name, "understudy_values": values}
+
+
+def test_our_own_goodbye_is_no_trouble():
+    notes, views = Notes(), ["tcp:a:1"]
+    ours = "said goodbye: stopping: this connection is needed no more"
+    notes(event_of("link.made", address="tcp:a:1", peer="a:1"))
+    notes(event_of("link.lost", address="tcp:a:1", reason=ours))
+    assert notes.about(views) == ""
+    assert notes.has_reached(views)
+    assert notes.stands(views)
+
+
+def test_a_refusal_of_ours_is_trouble():
+    notes, views = Notes(), ["tcp:a:1"]
+    text = "said goodbye: silent: no Hello within 5 s"
+    notes(event_of("dial.failed", address="tcp:a:1", reason=text))
+    accepted = "the connection was accepted, but then there was no Hello within 5 s"
+    assert notes.about(views) == accepted
+    text = "said goodbye: too long: a frame of 1213486160 bytes is over 16777216"
+    notes(event_of("dial.failed", address="tcp:a:1", reason=text))
+    assert "does not speak as it should: a frame of" in notes.about(views)
+    text = "said goodbye: cluster: another cluster"
+    notes(event_of("dial.failed", address="tcp:a:1", reason=text))
+    assert notes.about(views) == text
+    assert not notes.has_reached(views)
+
+
+def test_a_connection_that_was_made_again_is_no_trouble():
+    notes, views = Notes(), ["tcp:a:1", "tcp:b:2"]
+    notes(event_of("link.made", address="tcp:a:1", peer="a:1"))
+    notes(event_of("link.lost", address="tcp:a:1", reason="connection closed"))
+    assert notes.has_reached(views)
+    assert not notes.stands(views)
+    assert notes.about(views) == "connection closed"
+    notes(event_of("link.made", address="tcp:a:1", peer="a:1"))
+    assert notes.stands(views)
+    assert notes.about(views) == ""

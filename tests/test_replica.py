@@ -270,12 +270,12 @@ def test_a_read_waits_for_what_was_logged_before_it() -> None:
 
 def test_a_read_waits_for_the_batch_that_it_comes_after() -> None:
     table = pair()
-    table.ask("A", query(1, after=1))
-    table.settle()
+    table.ask("A", batch(1), query(1, after=1))
+    table.settle(but="B")
     assert table.told() == []
-    table.ask("A", batch(1), clerk="d")
     table.settle()
-    assert [QueryAnswer(1, read(b"1"))] == table.told()
+    answers = [BatchAnswer(1, lengths(1)), QueryAnswer(1, read(b"1"))]
+    assert answers == table.told()
 
 
 def test_a_read_of_a_session_that_is_gone_waits_for_no_batch() -> None:

@@ -28,9 +28,9 @@ TOGETHER = 20
 #: Seeds of worlds that once went wrong, and how.  A seed means another world
 #: as soon as the simulator draws something else; it costs nothing to keep.
 ONCE_FAILED = {
-    188: "a founder that was cut off founded again, after another one had founded"
+    895: "a founder that was cut off founded again, after another one had founded"
     " and gone: it took that for impossible, and stopped",
-    10: "a read did not see its own clerk's write: the session was evicted, the"
+    14: "a read did not see its own clerk's write: the session was evicted, the"
     " read was answered, and the write went into the next session",
 }
 

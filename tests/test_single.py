@@ -328,7 +328,9 @@ def test_a_machine_of_one_command_at_a_time_is_wrapped() -> None:
 
 
 MODULE = """
+from pbserver.machine import StateMachine
 from pbserver.store import Store
+class Nothing: ...
 class Half:
     def apply(self, body, stamp_ms): ...
     def cut(self): ...
@@ -352,12 +354,14 @@ NAMES = {
     "module fails": ("failing:X", "failing cannot be imported: ZeroDivisionError: div"),
     "module exits": ("exiting:X", "exiting cannot be imported: SystemExit: 3"),
     "syntax": ("syntax:X", "syntax cannot be imported: SyntaxError: .*syntax.py"),
-    "attribute missing": ("mine:Sore", "mine has no 'Sore'; it has Store, Half, "),
-    "inner attribute": ("mine:Inner.Sore", "Inner has no 'Sore'; it has Store$"),
+    "attribute missing": ("mine:Sore", "mine has no 'Sore'; a machine in it is Store$"),
+    "inner attribute": ("mine:Inner.Sore", "no 'Sore'; a machine in it is Store$"),
+    "nothing like it": ("mine:Half.Sore", "Half has no 'Sore'$"),
     "no function": ("mine:word", "word is no function and no class but str 'text'"),
     "needs arguments": ("mine:asks", "without arguments raised TypeError: asks()"),
     "raises": ("mine:fails", "without arguments raised OSError: no disk"),
     "lacks methods": ("mine:Half", "is a Half, .* it has no query, load, digest$"),
+    "lacks all": ("mine:Nothing", "neither apply_one, .* nor apply, .*digest"),
     "lacks a few": ("mine:HalfOne", "HalfOne, .* has no query_one, dump, restore$"),
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ from wire.messages import (
     VERSION,
     Goodbye,
     Hello,
+    Member,
     Message,
     Ping,
     Report,
@@ -307,6 +308,49 @@ def test_a_refused_ping_is_a_goodbye(path: Path) -> None:
         "A is held by incarnation 0000000000000000 at tcp:a:1; "
         "give this server another --name",
     )
+
+
+def test_who_was_refused_is_shown_until_it_is_let_in_or_silent(path: Path) -> None:
+    world = World(path, new_cluster=True)
+    world.tick(3)
+    old = Hello(VERSION, SERVER, b"o" * 16, 7, member("A"))
+    refused = Caller(world, old).refused
+    status = world.status()
+    assert [
+        {
+            "name": "A",
+            "incarnation": "0000000000000000",
+            "address": "tcp:a:1",
+            "code": "cluster",
+            "text": refused and refused.text,
+        }
+    ] == status["refused"]
+    assert status["waiting"]["code"] == "first server"
+    assert "A (cluster)" in status["waiting"]["text"]
+    assert "restart it" in status["waiting"]["text"]
+    world.server("A").ping(0)
+    assert world.status()["refused"] == []
+    Caller(world, old)
+    assert len(world.status()["refused"]) == 1
+    world.tick(51)
+    assert world.status()["refused"] == []
+
+
+def test_so_many_are_shown_who_were_refused(path: Path) -> None:
+    world = World(path, new_cluster=True)
+    for number in range(40):
+        named = Member(f"s{number:02}", 1, "tcp:a:1")
+        Caller(world, Hello(VERSION, SERVER, b"o" * 16, 7, named))
+    names = [each["name"] for each in world.status()["refused"]]
+    assert names == [f"s{number:02}" for number in range(8, 40)]
+
+
+def test_a_name_in_use_is_shown(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    world.server("A'").ping(0)
+    (refused,) = world.status()["refused"]
+    assert (refused["name"], refused["code"]) == ("A", "name in use")
 
 
 def test_the_cluster_is_named_once_there_is_a_view(path: Path) -> None:

@@ -52,7 +52,8 @@ class Cluster:
             self.views.start()
         for daemon in self.all():
             if not daemon.is_running() and daemon.endpoint is None:
-                raise DidNotStart(f"{daemon.name} did not start: {daemon.complaint()}")
+                why = daemon.complaint().rstrip(".")
+                raise DidNotStart(f"{daemon.name} did not start: {why}")
         if not self.address:
             self.address = self.views.endpoint or ""
             if not self.address:

@@ -20,6 +20,7 @@ from client.errors import (
     ClerkError,
     CommandError,
     InDoubt,
+    NotANumber,
     NotExecuted,
     TooLarge,
     WrongCluster,
@@ -67,22 +68,39 @@ async def _delete(clerk: Clerk, options: Namespace) -> None:
 
 async def _cas(clerk: Clerk, options: Namespace) -> None:
     if not await clerk.cas(options.key, options.old, options.new):
-        wanted = "absent" if options.old is None else shown(options.old)
-        raise Ended(
-            REFUSED,
-            f"nothing was changed: {shown(options.key)} is not {wanted}",
-            "compare failed",
-        )
+        text = f"nothing was changed: {shown(options.key)} "
+        found, value = await _look(clerk, options.key)
+        if found and value is None and options.old is not None:
+            text += "is no key"
+        else:
+            text += f"is not {'absent' if options.old is None else shown(options.old)}"
+            if found and value is not None and value != options.old:
+                text += f", but {shown(value)}"
+        raise Ended(REFUSED, text, "compare failed")
     if options.json:
         say_json(as_json("key", options.key) | {"done": True})
 
 
 async def _incr(clerk: Clerk, options: Namespace) -> None:
-    number = await clerk.incr(options.key, options.by)
+    try:
+        number = await clerk.incr(options.key, options.by)
+    except NotANumber as error:
+        key = shown(options.key)
+        _, value = await _look(clerk, options.key)
+        holds = "" if value is None else f", which holds {shown(value)}"
+        raise NotANumber(f"{error} (key {key}{holds})") from error
     if options.json:
         say_json(as_json("key", options.key) | {"number": number})
     else:
         say(str(number))
+
+
+async def _look(clerk: Clerk, key: bytes) -> tuple[bool, bytes | None]:
+    """For a message only: whether the value could be had, and what it is by now."""
+    try:
+        return True, await clerk.get(key)
+    except ClerkError:
+        return False, None
 
 
 async def _scan(clerk: Clerk, options: Namespace) -> None:
@@ -124,7 +142,7 @@ COMMANDS: Final = {
 
 def main(options: Namespace) -> int:
     """Do what was typed -> the exit code.  Raises `Ended`."""
-    if options.noun == "put" and options.value == b"-":
+    if options.noun == "put" and options.is_from_stdin:
         # One byte more than is allowed is enough to be told that it is too much.
         options.value = _standard_input(VALUE_BYTES_MAX + 1)
     try:
@@ -145,10 +163,11 @@ def main(options: Namespace) -> int:
 
 
 def _standard_input(bytes_max: int) -> bytes:
+    if sys.stdin is None:  # closed before this process began
+        raise Ended(USAGE, "standard input is closed, and the value is to come from it")
     try:
         return sys.stdin.buffer.read(bytes_max)
-    except (OSError, AttributeError) as error:
-        # It is None if it was closed before this process began.
+    except OSError as error:
         raise Ended(USAGE, f"standard input cannot be read: {error}") from error
 
 
@@ -171,7 +190,12 @@ def _why(error: NotExecuted, options: Namespace) -> str:
     text = f"not executed: {error}"
     if isinstance(error, WrongCluster):
         return text
-    if trouble := NOTES.about(options.views):
-        where = " or ".join(options.views)
+    views = options.views
+    where = " or ".join(views)
+    trouble = NOTES.about(views)
+    if not NOTES.has_reached(views):
+        trouble = trouble or "no connection to it was made, or it said no Hello"
         return f"{text}. Is the view service at {where} running? ({trouble})"
+    if not NOTES.stands(views) and not trouble.startswith("goodbye:"):
+        return f"{text}. The view service at {where} was lost: {trouble}"
     return f"{text}. `understudy status` says what is waited for"

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from understudy.options import parse
-from understudy.outcome import DONE, IN_DOUBT, UNAVAILABLE, Ended, Interrupted
+from understudy.outcome import DONE, IN_DOUBT, UNAVAILABLE, USAGE, Ended, Interrupted
 from understudy.text import complain, say_json, silence_stdout
 
 #: Noun -> the module whose ``main(options) -> exit code`` does it.
@@ -35,10 +37,19 @@ MODULES: Final = {
     "demo": "understudy.demo",
 }
 
+#: Nouns that change something, which has happened when its answer cannot be told.
+_WRITES: Final = frozenset({"put", "append", "delete", "cas", "incr"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was typed -> the exit code, one of `understudy.outcome`."""
     options = parse(arguments)
+    if sys.stderr is None:  # closed before this process began
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        text = "standard output is closed; send it to /dev/null if nobody is to read it"
+        complain(f"understudy {options.noun}: {text}")
+        return USAGE
     try:
         return _do(options)
     except (Interrupted, KeyboardInterrupt):
@@ -55,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         silence_stdout()
         text = f"what it came to cannot be written to standard output: {error}"
-        return _end(options, Ended(IN_DOUBT, text, "not written"))
+        code = IN_DOUBT if options.noun in _WRITES else UNAVAILABLE
+        return _end(options, Ended(code, text, "not written"))
 
 
 def _do(options: Namespace) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Final
 
 from twisted.logger import (
     ILogObserver,
@@ -23,13 +24,28 @@ from zope.interface import implementer
 #: Keys of the events of `wire.logs`.
 _NAME, _VALUES = "understudy_event", "understudy_values"
 
+#: How a reason begins if we closed the connection because we were done.
+_OURS: Final = "said goodbye: stopping:"
+
 
 @implementer(ILogObserver)
 class Notes:
-    """The last trouble with each address."""
+    """The last trouble with each address, and where somebody has answered."""
 
     def __init__(self) -> None:
         self._troubles: dict[str, str] = {}
+        self._reached: set[str] = set()
+
+    def has_reached(self, addresses: Iterable[str]) -> bool:
+        """Whether a connection to one of these ever stood."""
+        return not self._reached.isdisjoint(addresses)
+
+    def stands(self, addresses: Iterable[str]) -> bool:
+        """Whether one still does, or did until we were done with it."""
+        return any(
+            address in self._reached and address not in self._troubles
+            for address in addresses
+        )
 
     def take(self, address: str, trouble: str) -> None:
         """Remember why *address* was of no use."""
@@ -49,16 +65,30 @@ class Notes:
     def __call__(self, event: LogEvent) -> None:
         """One event of Twisted's publisher."""
         values = event.get(_VALUES, {})
-        if "address" in values and "reason" in values:
-            self.take(str(values["address"]), _plain(str(values["reason"])))
+        if event.get(_NAME) == "link.made":
+            self._reached.add(str(values["address"]))
+            self._troubles.pop(str(values["address"]), None)
+        elif "address" in values and "reason" in values:
+            # That we hung up when all was said is nobody's trouble.
+            if not str(values["reason"]).startswith(_OURS):
+                self.take(str(values["address"]), _plain(str(values["reason"])))
         elif event.get("log_level") is LogLevel.critical:
             # A mistake of ours, which nobody else would hear of.
             sys.stderr.write(eventAsText(event) + "\n")
 
 
 def _plain(reason: str) -> str:
-    """Twisted says a refused connection three times over."""
-    return "connection refused" if "Connection refused" in reason else reason
+    """Twisted says a refused connection three times over; and that we said
+    goodbye is of less interest than why."""
+    if "Connection refused" in reason:
+        return "connection refused"
+    _, ours, why = reason.partition("said goodbye: ")
+    code, _, text = why.partition(": ")
+    if ours and code == "silent":
+        return f"the connection was accepted, but then there was {text}"
+    if ours and code in {"protocol", "too long"}:
+        return f"what answers there does not speak as it should: {text}"
+    return reason
 
 
 #: There is one log in a process, and so one of these.

@@ -52,7 +52,7 @@ class Observer:
     ) -> None:
         self._reactor = reactor
         self._addresses = tuple(addresses)
-        self._what = _WHAT[listener_role]
+        self._what = _WHAT[listener_role] if expected is None else expected.name
         #: The server that must answer there; another is turned away.
         self._expected = expected
         self._question: Message | None = None
@@ -61,6 +61,8 @@ class Observer:
         self.on_lost: Callable[[str], None] | None = None
         #: Whether the other end is there.
         self.is_open = False
+        #: Whether anybody ever took the connection, whoever that is.
+        self._was_accepted = False
         self._dialler = Dialler(
             self, OBSERVER, listener_role, addresses, reactor, SystemRandom()
         )
@@ -97,15 +99,21 @@ class Observer:
 
     def why_silent(self, seconds: float) -> str:
         """Why nothing was heard for so long, and what to do."""
-        where = " or ".join(self._addresses)
+        where, seconds = " or ".join(self._addresses), round(seconds, 2)
         if self.is_open:
             return f"{self._what} at {where} has not answered for {seconds:g} s"
-        reasons = NOTES.about(self._addresses) or "no connection was made"
+        reasons = NOTES.about(self._addresses)
+        if not reasons and self._was_accepted:
+            return (
+                f"whoever listens at {where} accepted the connection but said no Hello "
+                f"for {seconds:g} s: {self._what} is stopped, or it is something else"
+            )
+        reasons = reasons or "no connection was made"
         return f"{self._what} at {where} cannot be reached: {reasons}"
 
     def stop(self) -> Deferred[None]:
         """Say goodbye; fires when the connection is gone."""
-        self._question = self._take = None
+        self._question = self._take = self.on_lost = None
         return self._dialler.stop()
 
     def _ask(self, question: Message, take: Callable[[Any], None]) -> None:
@@ -116,7 +124,8 @@ class Observer:
     # -- what the link calls ----------------------------------------------------------
 
     def hello(self) -> Hello:
-        """Introduce this observer."""
+        """Introduce this observer, now that a connection is made."""
+        self._was_accepted = True
         return Hello(VERSION, OBSERVER)
 
     def link_opened(self, link: Link) -> Goodbye | None:

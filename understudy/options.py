@@ -10,7 +10,8 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from wire.addresses import parse_address
@@ -31,6 +32,9 @@ A key or value that begins with a dash is written after a double dash:
 understudy put -- -key -value
 """
 
+#: After this, a dash is nothing but a dash.
+_NO_MORE_OPTIONS: Final = "--"
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what was wrong first, and how to go on; exit code 2."""
@@ -46,22 +50,30 @@ _Noun = Callable[[str, str], argparse.ArgumentParser]
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What was typed.  Exits with code 2 if it makes no sense."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    parser, nouns = _parser()
+    options, rest = parser.parse_known_args(typed)
+    noun = nouns[options.noun]
+    if rest:
+        noun.error(f"not understood: {' '.join(rest)}")
     given = getattr(options, "views", None)
     if given is None:
         given = _views_from_environment(parser)
     options.views = tuple(given)
     options.timeout = getattr(options, "timeout", TIMEOUT_S_DEFAULT)
     options.json = getattr(options, "json", False)
+    if options.noun == "put":
+        is_quoted = typed[-1:] == ["-"] and _NO_MORE_OPTIONS in typed
+        options.is_from_stdin = options.value == b"-" and not is_quoted
     if options.noun == "cas":
-        _settle_cas(parser, options)
+        _settle_cas(noun, options)
     if options.noun == "scan":
-        _settle_scan(parser, options)
+        _settle_scan(noun, options)
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[_Parser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser, and those of the nouns."""
     shared = _shared()
     parser = _Parser(
         prog="understudy",
@@ -71,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[shared],
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print the version, and end"
+    )
     nouns = parser.add_subparsers(dest="noun", required=True, metavar="COMMAND")
 
     def noun(name: str, what: str) -> argparse.ArgumentParser:
@@ -78,9 +93,28 @@ def _parser() -> argparse.ArgumentParser:
             name, help=what, description=what, parents=[shared], allow_abbrev=False
         )
 
+    def local(name: str, what: str) -> argparse.ArgumentParser:
+        """One that brings its own view service."""
+        own = nouns.add_parser(name, help=what, description=what, allow_abbrev=False)
+        _add_json(own)
+        return own
+
     _add_key_commands(noun)
     _add_cluster_commands(noun)
-    return parser
+    _add_local_commands(local)
+    return parser, nouns.choices
+
+
+class _Version(argparse.Action):
+    """Prints it; looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 -- it takes time
+
+        from wire.messages import VERSION  # noqa: PLC0415 -- likewise
+
+        sys.stdout.write(f"understudy {version('understudy')}, protocol {VERSION}\n")
+        parser.exit()
 
 
 def _shared() -> _Parser:
@@ -99,8 +133,17 @@ def _shared() -> _Parser:
         metavar="SECONDS",
         help=f"give up after so long (default: {TIMEOUT_S_DEFAULT:g})",
     )
-    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    _add_json(shared)
     return shared
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="answer in JSON",
+    )
 
 
 def _add_key_commands(noun: _Noun) -> None:
@@ -111,7 +154,10 @@ def _add_key_commands(noun: _Noun) -> None:
     put = noun("put", "set a key to a value")
     put.add_argument("key", metavar="K", type=os.fsencode)
     put.add_argument(
-        "value", metavar="V", type=os.fsencode, help="- reads standard input"
+        "value",
+        metavar="V",
+        type=os.fsencode,
+        help="- reads standard input (put K -- - sets it to a dash)",
     )
 
     append = noun("append", "append to a value; prints its new length")
@@ -151,6 +197,8 @@ def _add_cluster_commands(noun: _Noun) -> None:
     noun("watch", "print every change of the view as it happens, until Ctrl-C")
     noun("verify", "compare the states of all members of the view, byte for byte")
 
+
+def _add_local_commands(noun: _Noun) -> None:
     up = noun("up", "a view service and servers on this machine, until Ctrl-C")
     up.add_argument("--servers", type=_servers, default=3, metavar="N")
     up.add_argument(
@@ -219,16 +267,21 @@ def _base_port(text: str) -> int:
 
 
 def _views_from_environment(parser: argparse.ArgumentParser) -> list[str]:
-    text = os.environ.get(VIEWS_VARIABLE, "")
+    text = os.environ.get(VIEWS_VARIABLE, "").strip()
+    if not text:
+        return [VIEWS_DEFAULT]
     try:
-        return [_address(each.strip()) for each in text.split(",") if each.strip()] or [
-            VIEWS_DEFAULT
-        ]
+        views = [_address(each.strip()) for each in text.split(",") if each.strip()]
     except argparse.ArgumentTypeError as error:
         parser.error(f"environment variable {VIEWS_VARIABLE}: {error}")
+    if not views:
+        parser.error(
+            f"environment variable {VIEWS_VARIABLE}: there is no address in {text!r}"
+        )
+    return views
 
 
-def _settle_cas(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _settle_cas(noun: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """`options.old` (None: must be absent) and `options.new`."""
     values = options.values
     if options.absent:
@@ -236,17 +289,18 @@ def _settle_cas(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         if len(values) == 2 and values[0] == b"":
             values = values[1:]
         if len(values) != 1:
-            parser.error("cas: with --absent there is no OLD: cas K NEW --absent")
+            noun.error("with --absent there is no OLD, only K and NEW")
         options.old, options.new = None, values[0]
         return
     if len(values) != 2:
-        parser.error(
-            f"cas: OLD and NEW are needed, not {len(values)} value(s): cas K OLD NEW"
+        noun.error(
+            "K, OLD and NEW are needed, and "
+            + ("NEW is missing" if len(values) == 1 else "there is more")
         )
     options.old, options.new = values
 
 
-def _settle_scan(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _settle_scan(noun: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     ranged = options.start is not None or options.end is not None
     if options.prefix is not None and ranged:
-        parser.error("scan: --prefix excludes --start and --end")
+        noun.error("--prefix excludes --start and --end")

@@ -15,7 +15,7 @@ CHANGES_SHOWN: Final = 5
 
 _HEAD: Final = (
     *("server", "state", "address", "incarnation"),
-    *("silent", "commit", "log", ""),
+    *("silent ticks", "commit", "log", ""),
 )
 #: Columns of numbers.
 _RIGHT: Final = frozenset({4, 5, 6})
@@ -28,8 +28,11 @@ def status_lines(document: dict[str, Any]) -> list[str]:
         order = {"primary": 0, "backup": 1, "syncing": 2, "idle": 3, "dead": 4}
         servers = sorted(servers, key=lambda each: order.get(each["state"], 9))
         lines += columns([_HEAD, *(_row(server) for server in servers)], _RIGHT)
+    elif document["refused"]:
+        lines.append("no server was let in")
     else:
         lines.append("no server has called yet")
+    lines += [_refusal(each, document["waiting"]) for each in document["refused"]]
     lines += ["", *_waiting(document)]
     if history := document["history"]:
         lines += ["", "last changes, newest first:"]
@@ -102,6 +105,13 @@ def _row(server: dict[str, Any]) -> tuple[str, ...]:
         str(position["log"]),
         _note(server),
     )
+
+
+def _refusal(refused: dict[str, Any], waiting: dict[str, Any] | None) -> str:
+    # What is waited for is said once.
+    is_said = waiting is not None and waiting["text"] == refused["text"]
+    why = refused["code"] if is_said else refused["text"]
+    return f"refused: {refused['name']} at {refused['address']}: {why}"
 
 
 def _note(server: dict[str, Any]) -> str:

@@ -14,21 +14,27 @@ import sys
 from base64 import b64encode
 from typing import Any, Final
 
-_ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+class _Escapes(dict[int, str]):
+    """What stands for each character; a new one is looked at once."""
+
+    def __missing__(self, point: int) -> str:
+        letter = chr(point)
+        if not letter.isprintable():
+            data = letter.encode("utf-8", "surrogateescape")
+            letter = "".join(f"\\x{byte:02x}" for byte in data)
+        self[point] = letter
+        return letter
+
+
+_ESCAPES: Final = _Escapes(
+    str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+)
 
 
 def escaped(data: bytes) -> str:
     """*data* as one printable line; ``\\xNN`` is a byte that is no text."""
-    text = data.decode("utf-8", "surrogateescape")
-    return "".join(_ESCAPES.get(letter) or _visible(letter) for letter in text)
-
-
-def _visible(letter: str) -> str:
-    if letter.isprintable():
-        return letter
-    return "".join(
-        f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape")
-    )
+    return data.decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
 
 def shown(data: bytes, length_max: int = 60) -> str:

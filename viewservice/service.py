@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from viewservice import status
 from viewservice.options import DEFAULT_STATE, Options, Settings
+from viewservice.refusals import Refusals
 from viewservice.roster import Roster
 from viewservice.statefile import StateError, StateFile, Volatile
 from viewservice.ticker import Ticker
@@ -69,6 +70,8 @@ class ViewService(Logged, Service):
         self._watchers: dict[Link, None] = {}
         #: What each server last told of itself.
         self._reports: dict[str, Report] = {}
+        #: Who was turned away.
+        self._refusals = Refusals()
         #: What was told to servers and to the log.
         self._view = View()
         self._acknowledged = False
@@ -167,7 +170,9 @@ class ViewService(Logged, Service):
         refusal = self.views.greeted(link.hello)
         if not self._remember():
             return Goodbye("stopping", "the view service cannot write its state")
-        if refusal is None and link.hello.role == SERVER:
+        if refusal is not None:
+            self._refusals.add(self._reactor.seconds(), link.hello.member, refusal)
+        elif link.hello.role == SERVER:
             self._servers[link.id] = link
         return refusal
 
@@ -182,7 +187,8 @@ class ViewService(Logged, Service):
             link.send(self.views.view_is())
         elif isinstance(message, Status):
             interval_ms = self._settings.ping_interval_ms
-            document = status.document(self.views, self._reports, interval_ms)
+            refused = self._refusals.lately(self._reactor.seconds())
+            document = status.document(self.views, self._reports, interval_ms, refused)
             link.send(StatusIs(document))
 
     def link_closed(self, link: Link, reason: str) -> None:
@@ -198,8 +204,10 @@ class ViewService(Logged, Service):
         answer = self.views.ping(link.id, ping)
         if isinstance(answer, Goodbye):
             if self._remember():
+                self._refusals.add(self._reactor.seconds(), ping.member, answer)
                 link.goodbye(answer.reason, answer.text)
             return
+        self._refusals.drop(ping.member)
         self._reports[ping.member.name] = ping.report
         self._follow(link, ping.serial)
 

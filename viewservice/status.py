@@ -8,18 +8,26 @@ there are stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from viewservice import waits
+from viewservice.refusals import Refusal
 from viewservice.server import Server
 from viewservice.views import Views
 from wire.messages import Change, Report, Wait
 
 
-def document(views: Views, reports: Mapping[str, Report], interval_ms: int) -> bytes:
-    """UTF-8 JSON.  *reports* are what the servers last told of themselves."""
+def document(
+    views: Views,
+    reports: Mapping[str, Report],
+    interval_ms: int,
+    refused: Sequence[Refusal] = (),
+) -> bytes:
+    """UTF-8 JSON.  *reports* are what the servers last told of themselves,
+    *refused* are those that were turned away of late."""
     view = views.view
     return msgspec.json.encode(
         {
@@ -37,7 +45,17 @@ def document(views: Views, reports: Mapping[str, Report], interval_ms: int) -> b
                 _server(views, server, reports.get(name, Report()))
                 for name, server in sorted(views.servers.items())
             ],
-            "waiting": _wait(views.waiting()),
+            "refused": [
+                {
+                    "name": each.member.name,
+                    "incarnation": f"{each.member.incarnation:016x}",
+                    "address": each.member.address,
+                    "code": each.goodbye.reason,
+                    "text": each.goodbye.text,
+                }
+                for each in refused
+            ],
+            "waiting": _wait(waits.waiting(views, refused)),
             "history": [_change(change) for change in views.history],
             "settings": {
                 "ping_interval_ms": interval_ms,

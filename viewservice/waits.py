@@ -8,13 +8,14 @@ for ever without `status` saying for whom, and what an operator can do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from viewservice.server import NEVER
 from wire.messages import Wait
 
 if TYPE_CHECKING:
+    from viewservice.refusals import Refusal
     from viewservice.views import Views
 
 #: The code of every `Wait` of a view service.
@@ -30,32 +31,48 @@ WAITS: Final = {
 }
 
 
-def waiting(views: Views) -> Wait | None:
-    """What *views* waits for; None if for nothing at all."""
+def waiting(views: Views, refused: Sequence[Refusal] = ()) -> Wait | None:
+    """What *views* waits for; None if for nothing at all.  *refused* called of
+    late, in vain."""
     if views.lost:
         return Wait((), "memory lost", views.lost)
     due = tuple(server.member.name for server in views.due())
     if due:
         return Wait(due, "ping", f"a change comes with the next ping of {_or(due)}")
     if views.is_unfounded() and views.primary_is_gone():
-        return _first(views)
+        return _first(views, refused)
     if views.primary_is_gone():
         return _nobody_eligible(views)
     if not views.acknowledged:
         return _acknowledgement(views)
     if len(views.view.backups) < views.backups_max:
-        return _backup(views)
+        return _backup(views, refused)
     return None
 
 
-def _first(views: Views) -> Wait:
+def _first(views: Views, refused: Sequence[Refusal]) -> Wait:
     if not views.view.number and views.roster.grace:
         text = (
             f"the first view is made in {views.roster.grace} ticks, unless somebody "
             "calls who knows of an earlier one"
         )
         return Wait((), "settling", text)
-    return Wait((), "first server", "no server has called; start one: twistd pbserver")
+    if refused:
+        text = f"every server that has called was refused: {_refused(refused)}"
+        return Wait((), "first server", text)
+    text = "no server is alive; start one: twistd pbserver"
+    return Wait((), "first server", text)
+
+
+def _refused(refused: Sequence[Refusal]) -> str:
+    """Who, and what would help."""
+    text = ", ".join(f"{each.member.name} ({each.goodbye.reason})" for each in refused)
+    if any(each.goodbye.reason == "cluster" for each in refused):
+        text += (
+            ". A server keeps the cluster that it met first, with its data: to have it "
+            "join this one, empty, restart it"
+        )
+    return text
 
 
 def _nobody_eligible(views: Views) -> Wait:
@@ -104,7 +121,7 @@ def _acknowledgement(views: Views) -> Wait:
     return Wait((primary,), "acknowledgement", text)
 
 
-def _backup(views: Views) -> Wait:
+def _backup(views: Views, refused: Sequence[Refusal]) -> Wait:
     have, want = len(views.view.backups), views.backups_max
     text = f"{have} of {want} backups: no idle server; start another: twistd pbserver"
     serving = {member.name for member in views.view.members()}
@@ -117,6 +134,8 @@ def _backup(views: Views) -> Wait:
     )
     if doubted:
         text += f". {', '.join(doubted)} could not be reached, and is tried again later"
+    if refused:
+        text += f". Refused: {_refused(refused)}"
     return Wait(doubted, "backup", text)
 
 

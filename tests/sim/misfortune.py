@@ -144,11 +144,8 @@ class Misfortune:
                 )
             )
         elif kind == "slow":
-            other = self._random.choice(
-                [each for each in self._hosts() if each != host]
-            )
-            network.slow[host, other] = self._random.randrange(300 * MS)
-            self._for_a_while(lambda: network.slow.pop((host, other), None))
+            others = [each for each in self._hosts() if each != host]
+            self._slow_down((host, self._random.choice(others)))
         world.note(f"just then: {kind} {host}")
 
     def lateness_us(self) -> int:
@@ -243,19 +240,37 @@ class Misfortune:
         network = self._world.network
         if not network.ends:
             return "nothing"
-        end = self._random.choice(list(network.ends.values()))
+        ends = list(network.ends.values())
+        servers = self._world.servers
+        if self._random.randrange(2):
+            between = [
+                end
+                for end in ends
+                if end.process.host in servers and end.other.process.host in servers
+            ]
+            ends = between or ends
+        end = self._random.choice(ends)
         network.tear(end, late_us)
         return repr(end)
 
     def _hosts(self) -> list[str]:
         return self._world.hosts()
 
+    def _pair(self) -> tuple[str, str]:
+        """Two places; half the time two of those who serve."""
+        hosts = self._hosts()
+        serving = [member.name for member in self._world.chronicle.view.members()]
+        if len(serving) > 1 and self._random.randrange(2):
+            hosts = serving
+        one, other = self._random.sample(hosts, 2)
+        return one, other
+
     def _cut(self) -> str:
-        one, other = self._random.sample(self._hosts(), 2)
+        one, other = self._pair()
         return self._cut_between([(one, other), (other, one)])
 
     def _cut_one_way(self) -> str:
-        one, other = self._random.sample(self._hosts(), 2)
+        one, other = self._pair()
         return self._cut_between([(one, other)])
 
     def _isolate(self) -> str:
@@ -280,8 +295,10 @@ class Misfortune:
         return " ".join(f"{one}>{other}" for one, other in paths)
 
     def _slow(self) -> str:
-        network = self._world.network
-        path = tuple(self._random.sample(self._hosts(), 2))
-        network.slow[path[0], path[1]] = self._random.randrange(300 * MS)
-        self._for_a_while(lambda: network.slow.pop((path[0], path[1]), None))
+        return self._slow_down(self._pair())
+
+    def _slow_down(self, path: tuple[str, str]) -> str:
+        slow = self._world.network.slow
+        slow[path] = self._random.randrange(300 * MS)
+        self._for_a_while(lambda: slow.pop(path, None))
         return " > ".join(path)
