@@ -320,9 +320,10 @@ def test_a_row_is_measured_without_redis(tmp_path: Path) -> None:
         env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=60,
     )
+    assert done.returncode == 0, done.stderr
     assert "redis-server is not installed; try: apt-get install" in done.stderr
     assert "4 connections, 1 outstanding, 1 batch, 100 value-bytes" in done.stdout
     assert "understudy " in done.stdout

@@ -263,6 +263,25 @@ def test_who_says_no_hello_is_not_called_unreachable():
         assert b"said no Hello" in got.stderr
 
 
+def test_what_can_be_saved_when_the_memory_is_lost(tmp_path):
+    """As docs/operations.md, "Beginning anew", has it."""
+    with service(tmp_path, ("s1", "s2")) as running, running.clerk() as clerk:
+        running.safe()
+        clerk.put("k", "v")
+        running.views.stop()
+        (tmp_path / "viewservice.json").unlink()
+        running.views.start()
+        found = running.until(
+            lambda found: len(found["refused"]) == 2, "both servers are refused"
+        )
+        assert found["memory_lost"]
+        words = running.command("status").stdout.decode()
+        assert "called yet" not in words
+        assert words.count("Restore its state file") == 1
+        assert running.command("scan", "--timeout", "0.5").returncode == 4
+        assert clerk.scan(limit=10) == [(b"k", b"v")]
+
+
 def test_acknowledged_without_a_backup_is_not_safe(tmp_path):
     with service(tmp_path, ("s1", "s2")) as running:
         safe = running.command("status", "--wait", "safe", "--json")

@@ -57,6 +57,7 @@ def main() -> int:
 def say(text: str) -> None:
     """One line, or several."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def replay(seed: int) -> str:
