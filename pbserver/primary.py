@@ -445,7 +445,10 @@ class Primary:
             if each.joined and (each.verified < end or each.link is None)
         )
         if late and (end > commit or self.questions):
-            return Wait(late, "backup", f"to accept entries {commit + 1} to {end}")
+            what = (
+                f"entries {commit + 1} to {end}" if end > commit else "a read's round"
+            )
+            return Wait(late, "backup", f"to accept {what}")
         coming = tuple(name for name, each in self.followers.items() if not each.synced)
         if coming:
             return Wait(coming, "transfer", "to be brought up")

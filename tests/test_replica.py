@@ -792,6 +792,20 @@ def test_silence_is_reported_by_both_sides() -> None:
     assert (table["A"].unreachable, table["B"].unreachable) == ((), ())
 
 
+def test_who_is_waited_for_is_told_and_why() -> None:
+    table = pair()
+    assert table["A"].report.waiting is None
+    table.cut("A", "B")
+    table.ask("A", query(1))
+    waiting = table["A"].report.waiting
+    assert waiting is not None
+    assert (waiting.names, waiting.text) == (("B",), "to accept a read's round")
+    table.ask("A", batch(1), batch(2, lacking=1))
+    waiting = table["A"].report.waiting
+    assert waiting is not None
+    assert waiting.text == "to accept entries 2 to 3"
+
+
 def test_every_interval_every_backup_hears_something() -> None:
     table = pair()
     for _ in range(3):
