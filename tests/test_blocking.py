@@ -241,7 +241,8 @@ else:
 """
     )
     assert await script.code() == 0
-    said = script.output.decode().splitlines()
+    # From Python 3.12 on a warning about forks comes first.
+    said = script.output.decode().splitlines()[-3:]
     assert said == ["this clerk was made before a fork; make a new one", "2", "3"]
 
 
