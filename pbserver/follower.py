@@ -15,7 +15,7 @@ from pbserver.limits import Limits
 from pbserver.log import Log
 from pbserver.outbox import Link
 from pbserver.transfer import Outgoing
-from wire.messages import Member
+from wire.messages import Entry, Member
 
 
 @define
@@ -71,6 +71,19 @@ class Follower:
         if self.transfer is not None:
             self.transfer.close()
             self.transfer = None
+
+    def take(self, log: Log, limits: Limits) -> tuple[Entry, ...]:
+        """The entries to send it now; none while enough is on its way."""
+        if self.next is None or self.next > log.end:
+            return ()
+        sent = self.next - 1
+        known = max(min(self.verified, sent), log.base_index)
+        room = limits.unaccepted_bytes_max - log.weight_between(known, sent)
+        if room <= 0:
+            return ()
+        upto = log.reach(sent, min(room, limits.forward_bytes_max))
+        self.next = upto + 1
+        return tuple(log.between(sent, upto))
 
     def pins(self) -> int | None:
         """The index after which our log must keep everything for it."""

@@ -359,34 +359,12 @@ class Primary:
         self._round_wanted = False
 
     def _send_entries(self, follower: Follower, round_number: int) -> None:
-        history, limits = self.history, self.limits
-        log = history.log
-        wanted = self._round_wanted
-        while True:
-            upto = sent = None
-            if follower.next is not None and follower.next <= log.end:
-                sent = follower.next - 1
-                known = max(min(follower.verified, sent), log.base_index)
-                unaccepted = log.weight_between(known, sent)
-                room = limits.unaccepted_bytes_max - unaccepted
-                if room > 0:
-                    upto = log.reach(sent, min(room, limits.forward_bytes_max))
-            if upto is None and not wanted:
-                return
-            entries = () if upto is None else tuple(log.between(sent or 0, upto))
-            self.round = round_number
-            forward = Forward(
-                self.view.number,
-                round_number,
-                history.commit,
-                history.state.chain,
-                entries,
-            )
+        state, log = self.history.state, self.history.log
+        view, wanted = self.view.number, self._round_wanted
+        while (entries := follower.take(log, self.limits)) or wanted:
+            self.round, wanted = round_number, False
+            forward = Forward(view, round_number, state.index, state.chain, entries)
             self.out.send(follower.link, forward)
-            if upto is None:
-                return
-            follower.next = upto + 1
-            wanted = False
 
     def _send_snapshot(self, follower: Follower) -> None:
         if follower.needs_snapshot:
