@@ -218,6 +218,10 @@ class ServerService(Logged, Service):
         """A clerk, an observer or a primary has called."""
         hello = link.hello
         refusal = self.refusal(hello)
+        if hello.role == SERVER and self.cluster and not hello.cluster:
+            # Who calls as a primary has a view, and knows of which cluster.
+            text = f"this is cluster {self.cluster.hex()}; a primary names its own"
+            refusal = Goodbye("cluster", text)
         primary = self.replica.view.primary
         if (
             refusal is not None

@@ -11,6 +11,7 @@ after the Hello of the other end has come and is understood.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import socket
@@ -416,9 +417,11 @@ def _check_address(address: str) -> None:
 def _tune(transport: Any) -> None:
     """Send small frames at once, and notice within about a minute when the
     machine at the other end has vanished, whether something is unsent or not."""
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    for name, value in _TCP_OPTIONS.items():
-        option = getattr(socket, name, None)  # Not every system has all of them.
-        if option is not None:
-            transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)
+    # A connection that is gone already can refuse to be set; it will be told.
+    with contextlib.suppress(OSError):
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        for name, value in _TCP_OPTIONS.items():
+            option = getattr(socket, name, None)  # Not every system has all of them.
+            if option is not None:
+                transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,118 @@
+"""
+Whoever calls can harm nothing but his own connection: a thousand callers that say
+nonsense, say what is not theirs to say, stop in the middle or vanish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pbserver.service import DEFAULT_MACHINE
+from tests.processes import service
+from wire.codec import encode
+from wire.messages import (
+    CLERK,
+    NO_SESSION,
+    OBSERVER,
+    SERVER,
+    VERSION,
+    Accepted,
+    Batch,
+    CloseSession,
+    DigestAt,
+    Forward,
+    Goodbye,
+    Greet,
+    Hello,
+    Member,
+    Message,
+    NotYours,
+    OpenSession,
+    Ping,
+    Position,
+    Query,
+    SnapshotHave,
+    SnapshotPart,
+    Status,
+    View,
+    Watch,
+)
+
+CALLERS = 1000
+STRANGER = Member("s9", 5, "tcp:127.0.0.1:1")
+SESSION = b"x" * 16
+
+HELLOS: list[Message] = [
+    Hello(VERSION, CLERK),
+    Hello(VERSION, OBSERVER),
+    Hello(VERSION, SERVER, member=STRANGER, machine=DEFAULT_MACHINE),
+    Hello(VERSION, SERVER),
+    Hello(VERSION + 1, CLERK),
+]
+MESSAGES: list[Message] = [
+    OpenSession(SESSION),
+    Batch(SESSION, 1, 1, 1, b"\x91\xc0"),
+    Batch(SESSION, 99, 5, 1, b""),
+    Batch(SESSION, 1, 99, 1, b"\x90"),
+    Query(1, NO_SESSION, 0, b"nonsense"),
+    Query(1, SESSION, 9, b"\x90"),
+    CloseSession(SESSION, 1),
+    DigestAt(0),
+    DigestAt(10**12),
+    Watch(),
+    Status(),
+    Greet(View(7)),
+    Forward(10**9, 1, 1, 1, ()),
+    SnapshotPart(1, 0, 0, 5, 0, 0, 0, 0, b"x"),
+    SnapshotHave(0),
+    Accepted(1, 1, 10**9, 1),
+    Position(1, 1, 1),
+    NotYours(View(7)),
+    Ping(1, STRANGER, 0),
+    Ping(1, Member("s1", 5, "tcp:127.0.0.1:1"), 0),
+    Goodbye("stopping", "nothing is wanted"),
+]
+
+
+def call(port: int, random: Random) -> None:
+    """One caller, who is up to no good."""
+    hello = random.choice(HELLOS)
+    said = [encode(random.choice(MESSAGES)) for _ in range(random.randrange(4))]
+    data = b"".join([encode(hello), *said])
+    if random.random() < 0.2:
+        data = random.randbytes(random.randrange(40))
+    elif random.random() < 0.3:
+        data = data[: random.randrange(len(data))]
+    # The other end may have hung up before all was said.
+    with socket.socket() as caller, contextlib.suppress(OSError):
+        caller.connect(("127.0.0.1", port))
+        caller.sendall(data)
+        if random.random() < 0.5:
+            linger = struct.pack("ii", 1, 0)  # close by a reset
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
+@pytest.mark.processes
+def test_hostile_callers_harm_nobody(tmp_path: Path) -> None:
+    random = Random(7)
+    with service(tmp_path, ("s1", "s2")) as running:
+        running.safe()
+        view = running.status()["view"]
+        daemons = [running.cluster.views, running["s1"], running["s2"]]
+        ports = [int(each.endpoint.rpartition(":")[2]) for each in daemons]
+        with running.clerk() as clerk:
+            for number in range(CALLERS):
+                call(random.choice(ports), random)
+                if number % 100 == 0:
+                    clerk.append("log", "x")
+            assert clerk.get("log") == b"x" * (CALLERS // 100)
+        assert running.status()["view"] == view
+        for daemon in daemons:
+            assert daemon.is_running()
+            assert [e for e in daemon.events() if e["level"] == "critical"] == []
