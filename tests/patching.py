@@ -83,10 +83,10 @@ class _Loader(Loader):
         self._loader = loader
         self._patches = patches
 
-    def create_module(self, spec: ModuleSpec) -> None:
+    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002
         return None
 
     def exec_module(self, module: ModuleType) -> None:
         source = Path(self._loader.path).read_text()
         code = compile(patched(source, self._patches), self._loader.path, "exec")
-        exec(code, module.__dict__)  # noqa: S102
+        exec(code, module.__dict__)
