@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 from zlib import crc32
@@ -305,27 +304,36 @@ class SessionsCut:
     """An exact copy of the sessions' table, taken out piece by piece."""
 
     def __init__(self, items: list[tuple[bytes, Session]]) -> None:
-        self._items = _unfolded(items)
+        #: The next session last, and how many of its answers were taken out;
+        #: -1: it was not itself.
+        self._items = items[::-1]
+        self._taken = -1
 
     def take(self, bytes_max: int) -> bytes:
         """The next piece, about *bytes_max* long, or as long as a single answer
         that is longer; b"" when there is no more."""
-        chunk = []
+        chunk: list[_Opened | _Answered] = []
         size = 0
-        for item in self._items:
+        while self._items and size < bytes_max:
+            item = self._next()
             chunk.append(item)
             size += _weight(item.answer) if type(item) is _Answered else ANSWER_BYTES
-            if size >= bytes_max:
-                break
         return _encode(chunk) if chunk else b""
 
-
-def _unfolded(items: list[tuple[bytes, Session]]) -> Iterator[_Opened | _Answered]:
-    for session_id, session in items:
-        alone = msgspec.structs.replace(session, answers=())
-        yield _Opened(session_id, alone, len(session.answers))
-        for answer in session.answers:
-            yield _Answered(answer)
+    def _next(self) -> _Opened | _Answered:
+        session_id, session = self._items[-1]
+        answers = session.answers
+        item: _Opened | _Answered
+        if self._taken < 0:
+            alone = msgspec.structs.replace(session, answers=())
+            item = _Opened(session_id, alone, len(answers))
+        else:
+            item = _Answered(answers[self._taken])
+        self._taken += 1
+        if self._taken == len(answers):
+            self._items.pop()
+            self._taken = -1
+        return item
 
 
 def _weight(answer: BatchAnswer) -> int:
