@@ -1,0 +1,153 @@
+"""
+Can everybody be helped from here, once nothing goes wrong any more?
+
+From a state, nothing but what a healthy world does: everything that was sent
+arrives, every server pings and hears the answer, primaries say something every
+interval, who has ended is found dead, and clerks ask again.  If after some
+rounds of that somebody still waits, the state is a trap.  The one way out of
+being helped is that nobody lives who may lead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.sim.chronicle import Violation
+from tests.sim.search.actions import Action
+from tests.sim.search.config import KINDS, NAMES
+from tests.sim.search.model import Model
+from tests.sim.search.world import DOWN, State
+
+#: Rounds of health after which everybody must be helped; most need three.
+ROUNDS_MAX: Final = 40
+
+#: What happens by itself, as often as it can.
+_CARRIED: Final = frozenset(
+    ("there", "back", "end there", "end back", "dial", "flush")
+)
+
+
+class Fair:
+    """The healthy future of states."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._calm = tuple(0 for _ in KINDS)
+        #: States from which everybody is helped.
+        self._good: set[State] = set()
+        self.runs = 0
+
+    def judge(self, state: State) -> None:
+        """Raise `Violation` if somebody would wait for ever."""
+        worlds = self._model.worlds
+        state = worlds.with_budget(state, self._calm)
+        passed = []
+        for _ in range(ROUNDS_MAX):
+            if state in self._good:
+                break
+            if self.is_settled(state):
+                break
+            passed.append(state)
+            state = self._round(state)
+        else:
+            raise Violation("everything ends", self._what_waits(state))
+        self.runs += 1
+        self._good.update(passed)
+
+    def _round(self, state: State) -> State:
+        model = self._model
+        state = self._carried(state)
+        running = [i for i in range(model.config.servers) if state[i] != DOWN]
+        for i in range(model.config.servers):
+            if self._is_known_dead(state, i):
+                state = self._spending(state, ("dead", i))
+        for i in running:
+            state = self._carried(model.step(state, ("ping", i)))
+            state = self._carried(model.step(state, ("tell", i)))
+        for i in running:
+            if model.facts(state[i]).is_primary:
+                state = self._carried(self._spending(state, ("tick", i)))
+        leader = self._leader(state)
+        if leader is not None:
+            for c, clerk in enumerate(model.worlds.outside(state).clerks):
+                if not clerk.birth:
+                    state = self._spending(state, ("open", c, leader), "late")
+            for action in model.actions(state):
+                is_again = action[0] == "again" and action[2] == leader
+                if is_again or action == ("read again", leader):
+                    state = model.step(state, action)
+        return self._carried(state)
+
+    def _carried(self, state: State) -> State:
+        model = self._model
+        moves = True
+        while moves:
+            moves = False
+            for action in model.actions(state):
+                if action[0] in _CARRIED:
+                    after = model.step(state, action)
+                    if after != state:
+                        state, moves = after, True
+                        break
+        return state
+
+    def _spending(self, state: State, action: Action, kind: str = "") -> State:
+        """Something that only costs while things go wrong."""
+        worlds = self._model.worlds
+        budget = tuple(int(each == (kind or action[0])) for each in KINDS)
+        after = self._model.step(worlds.with_budget(state, budget), action)
+        return worlds.with_budget(after, self._calm)
+
+    def _is_known_dead(self, state: State, i: int) -> bool:
+        """Does the view service believe in a life that has ended?"""
+        known = self._model.view_service(state).servers.get(NAMES[i])
+        return known is not None and (
+            state[i] == DOWN
+            or known.member.incarnation != self._model.worlds.rest(state).lives[i]
+        )
+
+    def _leader(self, state: State) -> int | None:
+        primary = self._model.view_service(state).view.primary
+        if primary is None:
+            return None
+        i = NAMES.index(primary.name)
+        is_there = state[i] != DOWN and self._model.facts(state[i]).is_primary
+        return i if is_there else None
+
+    def is_settled(self, state: State) -> bool:
+        """Is everybody helped, or can nobody be?"""
+        model = self._model
+        views, rest = model.view_service(state), model.worlds.rest(state)
+        lives = {
+            (NAMES[i], life) for i, life in enumerate(rest.lives) if state[i] != DOWN
+        }
+        members = [(each.name, each.incarnation) for each in views.view.members()]
+        if not lives:
+            return True
+        if views.view.number and not views.is_unfounded():
+            heirs = {each for each in members if each[0] in views.eligible}
+            if not heirs & lives:
+                return True
+        backups = min(model.config.backups, len(lives) - 1)
+        if not views.acknowledged or len(members) <= backups or set(members) - lives:
+            return False
+        outside = model.worlds.outside(state)
+        if outside.reads or any(
+            clerk.waiting or not clerk.birth for clerk in outside.clerks
+        ):
+            return False
+        ends = [model.facts(state[NAMES.index(name)]) for name, _ in members]
+        return len({(fact.commit, fact.view.number) for fact in ends}) == 1
+
+    def _what_waits(self, state: State) -> str:
+        model = self._model
+        views, outside = model.view_service(state), model.worlds.outside(state)
+        servers = [
+            f"{NAMES[i]}: {model.servers.replica(state[i]).report}"
+            for i in range(model.config.servers)
+            if state[i] != DOWN
+        ]
+        return (
+            f"after {ROUNDS_MAX} rounds of health: {views.view},"
+            f" acknowledged {views.acknowledged}; {outside}; {servers}"
+        )

@@ -1,0 +1,103 @@
+"""
+A replica as a value: bytes that are equal for replicas that are equal.
+
+Freezing takes every field there is, so no rule can depend on anything that the
+search forgets to compare; what no rule looks at is made equal before, in
+`canonical`, one line each.  Values (messages, bytes, names) are kept once, in a
+table, and frozen as their place in it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Hashable
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import wire.messages
+from pbserver.limits import Limits
+from pbserver.pairs import Pairs
+from pbserver.primary import Primary
+from pbserver.questions import Question
+from pbserver.replica import Replica
+from pbserver.sessions import Session
+
+#: Types of which two equal ones are the same to every rule.
+_VALUES = {
+    *(bytes, str, tuple, FunctionType, partial, Limits, Question, Session),
+    *(wire.messages.Member, wire.messages.View),
+    *(message for message in wire.messages.Message.__subclasses__()),
+}
+
+_values: list[Any] = []
+_places: dict[tuple[type, Hashable], int] = {}
+
+
+def freeze(replica: Replica) -> bytes:
+    """The replica as bytes."""
+    canonical(replica)
+    file = io.BytesIO()
+    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(replica)
+    return file.getvalue()
+
+
+def thaw(frozen: bytes) -> Replica:
+    """A new replica that is equal to the one that was frozen."""
+    replica = _Unpickler(io.BytesIO(frozen)).load()
+    assert isinstance(replica, Replica)
+    return replica
+
+
+def canonical(replica: Replica) -> None:
+    """Make equal what no rule, or none that is searched, can tell apart."""
+    replica.take_ignored()
+    # A server may ping at any time here, so it need not know that it should.
+    replica.take_news()
+    log, role = replica.history.log, replica.role
+    # Only differences of weights are ever looked at.
+    base, log._base_weight = log._base_weight, 0
+    if base:
+        log._weights = [weight - base for weight in log._weights]
+    # Who is silent for how long is for the view service; it may err anyway.
+    if role is not None:
+        for each in role.followers.values() if isinstance(role, Primary) else (role,):
+            each.silent_ticks = 0
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> int | None:
+        if type(obj) not in _VALUES:
+            return None
+        try:
+            place = _places.get((type(obj), obj))
+        except TypeError:  # a tuple with something in it that may change
+            return None
+        return _kept(obj) if place is None else place
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is not Pairs:
+            return NotImplemented
+        # Which leaves the cut still needs, it knows by where they are in memory.
+        cut = obj._cut
+        leaves = [] if cut is None else [*cut._waiting, cut._leaf]
+        needed = [leaf for leaf in leaves if id(leaf) in obj._needed]
+        state = (obj.count, obj._leaves, obj._fences, needed, cut, obj._grown)
+        return Pairs, (), state, None, None, _fill
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, place: int) -> Any:
+        return _values[place]
+
+
+def _kept(value: Any) -> int:
+    place = _places[type(value), value] = len(_values)
+    _values.append(value)
+    return place
+
+
+def _fill(pairs: Pairs, state: Any) -> None:
+    pairs.count, pairs._leaves, pairs._fences, needed, pairs._cut, pairs._grown = state
+    pairs._needed = set(map(id, needed))
