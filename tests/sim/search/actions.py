@@ -66,6 +66,20 @@ class Actions:
                 found += self._asks(i, outside, fact.asking, late="late" in can)
         return found
 
+    def carried(self, state: State) -> list[Action]:
+        """What happens by itself where nothing goes wrong: what is on its way
+        arrives, what is closed ends, and who wants a connection dials."""
+        rest = self._worlds.rest(state)
+        found = list(self._in_links(state[-3], breaks=False))
+        for i in range(self._config.servers):
+            if state[i] != DOWN:
+                fact = self._facts[state[i]]
+                if fact.peers:
+                    found += self._dials(i, fact, state, rest)
+                if self._config.lazy:
+                    found.append(("flush", i))
+        return found
+
     def _in_links(self, net: int, *, breaks: bool) -> tuple[Action, ...]:
         found = self._of_links.get((net, breaks))
         if found is None:
@@ -114,7 +128,7 @@ class Actions:
         return found
 
 
-def _of_link(link: Link, breaks: bool) -> list[Action]:  # noqa: FBT001
+def _of_link(link: Link, breaks: bool) -> list[Action]:
     key = link[:3]
     found: list[Action] = []
     if link.is_open_there:

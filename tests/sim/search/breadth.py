@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 from tests.sim.chronicle import Violation
 from tests.sim.search.actions import Action
-from tests.sim.search.config import NAMES
 from tests.sim.search.fair import Fair
 from tests.sim.search.model import Model
 from tests.sim.search.rules import judge
@@ -145,37 +144,3 @@ def judge_state(model: Model, state: State) -> None:
     ]
     worlds = model.worlds
     judge(facts, model.view_service(state), worlds.outside(state), worlds.rest(state))
-
-
-def in_words(model: Model, start: State, actions: tuple[Action, ...]) -> list[str]:
-    """A line for each step: what happens, and to which message."""
-    lines, state = [], start
-    for action in actions:
-        lines.append(_line(model, state, action))
-        try:
-            state = model.step(state, action)
-        except Violation:
-            break
-    return lines
-
-
-def _line(model: Model, state: State, action: Action) -> str:
-    what, *arguments = action
-    if what in {"there", "back", "end there", "end back", "break", "break there"}:
-        one, other, number = arguments
-        ends = (NAMES[one], NAMES[other])
-        if what.endswith("back"):
-            ends = ends[::-1]
-        link = next(
-            each for each in model.worlds.links(state) if each[:3] == (one, other, number)
-        )
-        text = f"{ends[0]} > {ends[1]} #{number}: "
-        if what in {"there", "back"}:
-            queue = link.there if what == "there" else link.back
-            return f"{text}{model.servers.messages.all[queue[0]]}"
-        return f"{text}{what}"
-    names = [NAMES[each] if isinstance(each, int) else str(each) for each in arguments]
-    if what in {"open", "write", "again", "late"}:
-        clerk, server, *which = arguments
-        names = [f"clerk {clerk + 1} at {NAMES[server]}", *map(str, which)]
-    return " ".join((what, *names))

@@ -10,6 +10,7 @@ being helped is that nobody lives who may lead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from tests.sim.chronicle import Violation
@@ -20,11 +21,6 @@ from tests.sim.search.world import DOWN, State
 
 #: Rounds of health after which everybody must be helped; most need three.
 ROUNDS_MAX: Final = 40
-
-#: What happens by itself, as often as it can.
-_CARRIED: Final = frozenset(
-    ("there", "back", "end there", "end back", "dial", "flush")
-)
 
 
 class Fair:
@@ -39,57 +35,70 @@ class Fair:
 
     def judge(self, state: State) -> None:
         """Raise `Violation` if somebody would wait for ever."""
-        worlds = self._model.worlds
-        state = worlds.with_budget(state, self._calm)
-        passed = []
+        state = self._model.worlds.with_budget(state, self._calm)
+        self.runs += 1
+        passed: list[State] = []
         for _ in range(ROUNDS_MAX):
-            if state in self._good:
-                break
             if self.is_settled(state):
                 break
-            passed.append(state)
-            state = self._round(state)
+            for after in self._round(state):
+                state = after
+                if state in self._good:
+                    self._good.update(passed)
+                    return
+                passed.append(state)
         else:
             raise Violation("everything ends", self._what_waits(state))
-        self.runs += 1
         self._good.update(passed)
 
-    def _round(self, state: State) -> State:
-        model = self._model
-        state = self._carried(state)
-        running = [i for i in range(model.config.servers) if state[i] != DOWN]
-        for i in range(model.config.servers):
+    def _round(self, state: State) -> Iterator[State]:
+        """The states that one healthy interval goes through."""
+        servers = range(self._model.config.servers)
+        for i in servers:
             if self._is_known_dead(state, i):
                 state = self._spending(state, ("dead", i))
-        for i in running:
-            state = self._carried(model.step(state, ("ping", i)))
-            state = self._carried(model.step(state, ("tell", i)))
-        for i in running:
-            if model.facts(state[i]).is_primary:
-                state = self._carried(self._spending(state, ("tick", i)))
+        running = [i for i in servers if state[i] != DOWN]
+        todo: list[Action] = [
+            (what, i) for i in running for what in ("ping", "tell", "tick")
+        ]
+        for action in (None, *todo):
+            if action is not None:
+                state = self._done(state, action)
+                yield state
+            while (after := self._carried(state)) is not None:
+                state = after
+                yield state
         leader = self._leader(state)
         if leader is not None:
-            for c, clerk in enumerate(model.worlds.outside(state).clerks):
-                if not clerk.birth:
-                    state = self._spending(state, ("open", c, leader), "late")
-            for action in model.actions(state):
-                is_again = action[0] == "again" and action[2] == leader
-                if is_again or action == ("read again", leader):
-                    state = model.step(state, action)
-        return self._carried(state)
+            yield self._asked(state, leader)
 
-    def _carried(self, state: State) -> State:
+    def _done(self, state: State, action: Action) -> State:
+        if action[0] != "tick":
+            return self._model.step(state, action)
+        is_leading = self._model.facts(state[action[1]]).is_primary
+        return self._spending(state, action) if is_leading else state
+
+    def _asked(self, state: State, leader: int) -> State:
+        """All who wait ask that server again."""
         model = self._model
-        moves = True
-        while moves:
-            moves = False
-            for action in model.actions(state):
-                if action[0] in _CARRIED:
-                    after = model.step(state, action)
-                    if after != state:
-                        state, moves = after, True
-                        break
+        for c, clerk in enumerate(model.worlds.outside(state).clerks):
+            if not clerk.birth:
+                state = self._spending(state, ("open", c, leader), "late")
+        for action in model.actions(state):
+            is_again = action[0] == "again" and action[2] == leader
+            is_again = is_again or action == ("read again", leader)
+            # One answer may have brought others.
+            if is_again and action in model.actions(state):
+                state = model.step(state, action)
         return state
+
+    def _carried(self, state: State) -> State | None:
+        """Something that is on its way arrives; None: nothing is."""
+        for action in self._model.carried(state):
+            after = self._model.step(state, action)
+            if after != state:
+                return after
+        return None
 
     def _spending(self, state: State, action: Action, kind: str = "") -> State:
         """Something that only costs while things go wrong."""

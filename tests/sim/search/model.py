@@ -50,6 +50,8 @@ class Model:
         self.views = ViewServices()
         self.worlds = Worlds()
         self._actions = Actions(config, self.worlds, self.servers.facts)
+        #: Message -> the same in the first round.
+        self._first_rounds: dict[int, int] = {}
 
     def first(self) -> State:
         """All servers have started, and nothing else has happened."""
@@ -76,6 +78,10 @@ class Model:
         """Everything that can happen next."""
         return self._actions.of(state, self.view_service(state))
 
+    def carried(self, state: State) -> list[Action]:
+        """What happens next where nothing goes wrong."""
+        return self._actions.carried(state)
+
     def step(self, state: State, action: Action) -> State:
         """The state after that; the same one if nothing changes.  Raises
         `Violation`."""
@@ -93,17 +99,15 @@ class Model:
         """Server *i* gets that event, and what it says goes out."""
         world.servers[i], sent = self.servers.step(world.servers[i], event)
         closing = [
-            link[1:]
-            for link, number in sent
-            if not self._carry(world, i, link, number)
+            link[1:] for link, number in sent if not self._carry(world, i, link, number)
         ]
         for key in closing:
             self._close(world, i, key)
         peers = self.facts(world.servers[i]).peers
         for key, link in list(world.links.items()):
-            if link.one == i and link.is_open:
-                if (NAMES[link.other], link.others) not in peers:
-                    self._close(world, i, key)
+            is_mine = link.one == i and link.is_open
+            if is_mine and (NAMES[link.other], link.others) not in peers:
+                self._close(world, i, key)
         if not self.config.lazy:
             self._forget_rounds(world, i)
 
@@ -135,15 +139,19 @@ class Model:
         assert not sent
         for key, link in world.links.items():
             if link.one == i and (link.there or link.back):
-                there = tuple(map(self._first_round, link.there))
-                back = tuple(map(self._first_round, link.back))
-                world.links[key] = link._replace(there=there, back=back)
+                there = tuple([self._first_round(each) for each in link.there])
+                back = tuple([self._first_round(each) for each in link.back])
+                if there != link.there or back != link.back:
+                    world.links[key] = link._replace(there=there, back=back)
 
     def _first_round(self, number: int) -> int:
-        message = self.servers.messages.all[number]
-        if isinstance(message, (Forward, Accepted)) and message.round != 1:
-            return self.servers.messages.number(replace(message, round=1))
-        return number
+        found = self._first_rounds.get(number)
+        if found is None:
+            message, found = self.servers.messages.all[number], number
+            if isinstance(message, (Forward, Accepted)):
+                found = self.servers.messages.number(replace(message, round=1))
+            self._first_rounds[number] = found
+        return found
 
     def _crash(self, world: World, i: int) -> None:
         self._spend(world, "crash")
@@ -279,7 +287,7 @@ class Model:
         is_beat = type(message) is Forward and not message.entries
         return isinstance(message, _NEWS) or (is_beat and not self.config.reads)
 
-    # -- those who ask ------------------------------------------------------------------
+    # -- those who ask -----------------------------------------------------------------
 
     def _open(self, world: World, c: int, i: int) -> None:
         clerk = world.outside.clerks[c]

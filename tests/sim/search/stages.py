@@ -13,9 +13,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from pbserver.limits import Limits
-from tests.sim.search.actions import Action
-from tests.sim.search.config import KINDS, NAMES, TINY, Config
+from tests.sim.search.config import KINDS, TINY, Config
 from tests.sim.search.fair import Fair
 from tests.sim.search.model import Model
 from tests.sim.search.world import State
@@ -179,7 +177,7 @@ def _uneven(stage: Stage) -> None:
     stage.do("ping", B)
 
 
-def _nothing(stage: Stage) -> None:  # noqa: ARG001
+def _nothing(stage: Stage) -> None:
     """Nobody has called yet."""
 
 
@@ -204,7 +202,10 @@ class Named:
 
 
 def _named(
-    name: str, begin: Callable[[Stage], None], budget: dict[str, int], **settings: object
+    name: str,
+    begin: Callable[[Stage], None],
+    budget: dict[str, int],
+    **settings: object,
 ) -> Named:
     return Named(Config(name=name, budget=budget, **settings), begin)  # type: ignore[arg-type]
 

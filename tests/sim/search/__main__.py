@@ -1,0 +1,129 @@
+"""
+``python -m tests.sim.search`` looks at every state there is, of some worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from typing import Any
+
+from tests.sim.search.breadth import Breadth, Found
+from tests.sim.search.stages import ALL, BY_NAME
+from tests.sim.search.walk import walk
+from tests.sim.search.words import NoAction, actions_of, line_of, replay
+
+
+def main() -> int:
+    """Say what was found -> the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.search")
+    parser.add_argument("--config", metavar="NAME,...", help="which; default: all")
+    parser.add_argument("--list", action="store_true", help="say which there are")
+    parser.add_argument("--seconds", type=_positive, help="for each, at most")
+    parser.add_argument("--states", type=_positive, help="for each, at most")
+    parser.add_argument("--walk", action="store_true", help="random ways instead")
+    parser.add_argument("--seed", type=int, default=1, help="for random ways")
+    parser.add_argument("--jobs", type=_positive, default=1, help="at the same time")
+    parser.add_argument("--replay", metavar="ACTIONS", help="do just this")
+    parser.add_argument("--json", action="store_true", help="print a document")
+    options = parser.parse_args()
+    if options.list:
+        for named in ALL:
+            say(f"{named.config.name:16} {named.text}")
+        return 0
+    names = options.config.split(",") if options.config else list(BY_NAME)
+    for name in names:
+        if name not in BY_NAME:
+            parser.error(f"no configuration {name!r}; there are {', '.join(BY_NAME)}")
+    if options.replay is not None:
+        if len(names) != 1:
+            parser.error("--replay needs one --config NAME")
+        try:
+            return _replay(names[0], options.replay)
+        except NoAction as error:
+            parser.error(f"--replay: {error}")
+    if options.walk and not options.seconds:
+        parser.error("--walk needs --seconds")
+    return _search(names, options)
+
+
+def _search(names: list[str], options: argparse.Namespace) -> int:
+    arguments = [(name, options) for name in names]
+    founds: list[Found] = []
+    with multiprocessing.Pool(min(options.jobs, len(names))) as pool:
+        for found in pool.imap_unordered(_one, arguments):
+            founds.append(found)
+            if not options.json:
+                _tell(found)
+    wrong = [found for found in founds if found.violation is not None]
+    if options.json:
+        say(json.dumps([_document(found) for found in founds], indent=2))
+    else:
+        states, steps = (
+            sum(each) for each in zip(*(f[1:3] for f in founds), strict=True)
+        )
+        say(f"{states} states, {steps} steps, {len(wrong)} violations")
+    return 1 if wrong else 0
+
+
+def _one(arguments: tuple[str, argparse.Namespace]) -> Found:
+    name, options = arguments
+    model, start = BY_NAME[name].start()
+    seconds = options.seconds or float("inf")
+    if options.walk:
+        return walk(model, start, seconds=seconds, seed=options.seed)
+    states_max = options.states or float("inf")
+    return Breadth(model, start).run(seconds=seconds, states_max=states_max)
+
+
+def _tell(found: Found) -> None:
+    how = "exhausted" if found.is_exhausted else "not exhausted"
+    say(
+        f"{found.config:16} {found.states:9} states, {found.steps:9} steps, depth"
+        f" {found.depth}, {how}; {found.futures} futures, {found.asked} steps of a"
+        f" server ({found.repeated} done twice); {found.seconds:.1f} s"
+    )
+    if found.violation is not None:
+        _replay(found.config, line_of(found.actions))
+
+
+def _replay(name: str, line: str) -> int:
+    model, start = BY_NAME[name].start()
+    lines, violation = replay(model, start, actions_of(line))
+    say(f"begin: {BY_NAME[name].text}")
+    for number, text in enumerate(lines, 1):
+        say(f"{number:4}  {text}")
+    if violation is None:
+        say("no rule was violated")
+        return 0
+    say(f"violation: {violation}")
+    say(f"replay: python -m tests.sim.search --config {name} --replay '{line}'")
+    return 1
+
+
+def _document(found: Found) -> dict[str, Any]:
+    violation = found.violation
+    return {
+        **found._asdict(),
+        "violation": violation and {"rule": violation.rule, "text": violation.text},
+        "actions": line_of(found.actions),
+    }
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def say(text: str) -> None:
+    """One line."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
