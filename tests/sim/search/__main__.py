@@ -57,7 +57,7 @@ def _search(names: list[str], options: argparse.Namespace) -> int:
             founds.append(found)
             if not options.json:
                 _tell(found)
-    wrong = [found for found in founds if found.violation is not None]
+    wrong = [found for found in founds if found.rule]
     if options.json:
         say(json.dumps([_document(found) for found in founds], indent=2))
     else:
@@ -85,7 +85,7 @@ def _tell(found: Found) -> None:
         f" {found.depth}, {how}; {found.futures} futures, {found.asked} steps of a"
         f" server ({found.repeated} done twice); {found.seconds:.1f} s"
     )
-    if found.violation is not None:
+    if found.rule:
         _replay(found.config, line_of(found.actions))
 
 
@@ -104,12 +104,7 @@ def _replay(name: str, line: str) -> int:
 
 
 def _document(found: Found) -> dict[str, Any]:
-    violation = found.violation
-    return {
-        **found._asdict(),
-        "violation": violation and {"rule": violation.rule, "text": violation.text},
-        "actions": line_of(found.actions),
-    }
+    return {**found._asdict(), "actions": line_of(found.actions)}
 
 
 def _positive(text: str) -> int:

@@ -37,8 +37,9 @@ class Actions:
         rest, outside = worlds.rest(state), worlds.outside(state)
         can = {kind for kind, left in zip(KINDS, rest.budget, strict=True) if left}
         found = list(self._in_links(state[-3], breaks="break" in can))
-        if "views crash" in can:
-            found.append(("views crash",))
+        found += [(kind,) for kind in ("views crash", "forget") if kind in can]
+        if views.roster.grace and self._have_called(state, views, rest):
+            found.append(("waited",))
         for i in range(config.servers):
             if state[i] == DOWN:
                 if "restart" in can:
@@ -88,6 +89,15 @@ class Actions:
             self._of_links[net, breaks] = found
         return found
 
+    def _have_called(self, state: State, views: Views, rest: Rest) -> bool:
+        """Has everybody who runs called the view service since it began?"""
+        known = [views.servers.get(name) for name in NAMES]
+        return all(
+            state[i] == DOWN
+            or (server is not None and server.member.incarnation == life)
+            for i, (server, life) in enumerate(zip(known, rest.lives, strict=False))
+        )
+
     def _dials(self, i: int, fact: Facts, state: State, rest: Rest) -> list[Action]:
         links = self._worlds.links(state)
         if len(links) >= self._config.links:
@@ -97,12 +107,19 @@ class Actions:
             for link in links
             if link.one == i and link.ones == rest.lives[i] and link.is_open
         }
-        places = [(NAMES.index(name), life) for name, life in fact.peers]
         return [
             ("dial", i, j)
-            for j, life in places
-            if state[j] != DOWN and rest.lives[j] == life and (j, life) not in ends
+            for j, life in enumerate(rest.lives)
+            if state[j] != DOWN
+            and (j, life) not in ends
+            and self.is_peer(j, life, fact.peers)
         ]
+
+    def is_peer(self, j: int, life: int, peers: tuple[tuple[str, int], ...]) -> bool:
+        """Is that life of a server one to be connected to?"""
+        if self._config.strangers:
+            return any(name == NAMES[j] for name, _ in peers)
+        return (NAMES[j], life) in peers
 
     def _asks(
         self, i: int, outside: Outside, asking: tuple[Any, ...], *, late: bool

@@ -37,8 +37,9 @@ class Found(NamedTuple):
     #: States from which a healthy future was followed.
     futures: int
     seconds: float
-    violation: Violation | None = None
-    #: How one gets there.
+    #: Which rule was violated, how, and how one gets there.
+    rule: str = ""
+    text: str = ""
     actions: tuple[Action, ...] = ()
 
 
@@ -101,7 +102,10 @@ class Breadth:
             found = self._found(depth, is_exhausted=False)
             way = self._way(at, action)
             return found._replace(
-                depth=len(way), violation=violation, actions=tuple(way)
+                depth=len(way),
+                rule=violation.rule,
+                text=violation.text,
+                actions=tuple(way),
             )
         return self._found(depth, is_exhausted=True)
 

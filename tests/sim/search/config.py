@@ -32,6 +32,7 @@ KINDS: Final = (
     "late",  # what a clerk sent once comes once more
     "tick",  # a primary says something to every backup
     "views crash",  # the view service starts again from what it remembers
+    "forget",  # it starts again from nothing
     "idle",  # time passes until every session is too old
 )
 
@@ -54,6 +55,8 @@ class Config:
     #: Are messages that only say where somebody stands delivered at once?  A
     #: bound: fewer orders are looked at.
     prompt: bool = True
+    #: Does nobody look who it is that answers at an address?
+    strangers: bool = False
     limits: Limits = TINY
     sessions: Mapping[str, int] = field(factory=dict)
     #: Connections that exist at the same time.

@@ -19,8 +19,9 @@ from tests.sim.search.config import KINDS, NAMES
 from tests.sim.search.model import Model
 from tests.sim.search.world import DOWN, State
 
-#: Rounds of health after which everybody must be helped; most need three.
-ROUNDS_MAX: Final = 40
+#: Rounds of health after which everybody must be helped; most need three, but
+#: one that could not be reached is left alone for two dozen.
+ROUNDS_MAX: Final = 60
 
 
 class Fair:
@@ -58,6 +59,9 @@ class Fair:
             if self._is_known_dead(state, i):
                 state = self._spending(state, ("dead", i))
         running = [i for i in servers if state[i] != DOWN]
+        if self._model.view_service(state).roster.grace:
+            state = self._model.step(state, ("waited",))
+        state = self._model.step(state, ("views tick",))
         todo: list[Action] = [
             (what, i) for i in running for what in ("ping", "tell", "tick")
         ]
@@ -131,7 +135,7 @@ class Fair:
             (NAMES[i], life) for i, life in enumerate(rest.lives) if state[i] != DOWN
         }
         members = [(each.name, each.incarnation) for each in views.view.members()]
-        if not lives:
+        if not lives or views.lost:
             return True
         if views.view.number and not views.is_unfounded():
             heirs = {each for each in members if each[0] in views.eligible}

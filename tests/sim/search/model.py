@@ -106,7 +106,7 @@ class Model:
         peers = self.facts(world.servers[i]).peers
         for key, link in list(world.links.items()):
             is_mine = link.one == i and link.is_open
-            if is_mine and (NAMES[link.other], link.others) not in peers:
+            if is_mine and not self._actions.is_peer(link.other, link.others, peers):
                 self._close(world, i, key)
         if not self.config.lazy:
             self._forget_rounds(world, i)
@@ -208,6 +208,16 @@ class Model:
     def _views_crash(self, world: World) -> None:
         self._spend(world, "views crash")
         world.views = self.views.move(world.views, "recalled")
+
+    def _forget(self, world: World) -> None:
+        self._spend(world, "forget")
+        world.views = self.views.move(world.views, "forgotten")
+
+    def _waited(self, world: World) -> None:
+        world.views = self.views.move(world.views, "waited")
+
+    def _views_tick(self, world: World) -> None:
+        world.views = self.views.move(world.views, "ticked")
 
     # -- connections -----------------------------------------------------------------
 
@@ -369,6 +379,9 @@ _DO: Final[dict[str, Callable[..., None]]] = {
     "dead": Model._dead,
     "doubt": Model._doubt,
     "views crash": Model._views_crash,
+    "forget": Model._forget,
+    "waited": Model._waited,
+    "views tick": Model._views_tick,
     "dial": Model._dial,
     "there": Model._there,
     "back": Model._back,

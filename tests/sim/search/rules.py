@@ -26,6 +26,11 @@ def judge(
     running = [fact for fact in facts if fact is not None]
     _one_history(running, outside)
     known, view = outside.known, views.view
+    newest = max((fact.view.number for fact in running), default=0)
+    if 0 < view.number < newest:
+        raise Violation(
+            "one voice", f"the view service makes {view}, and view {newest} exists"
+        )
     for backup in view.members():
         at = NAMES.index(backup.name)
         fact = facts[at]

@@ -13,9 +13,11 @@ from tests.sim.chronicle import Violation
 from tests.sim.search.config import NAMES, Config
 from viewservice.roster import Roster
 from viewservice.views import Views
-from wire.messages import Member, Ping
+from wire.messages import SERVER, VERSION, Hello, Member, Ping
 
 DEAD_PINGS: Final = 3
+
+CLUSTER: Final = bytes(range(16))
 
 
 def member(i: int, incarnation: int) -> Member:
@@ -40,9 +42,7 @@ class ViewServices:
     def begin(self, config: Config) -> int:
         """One that has never made a view, and whose time to wait is over."""
         return self._number(
-            Views(
-                bytes(16), _roster(), backups_max=config.backups, strict=config.strict
-            )
+            Views(CLUSTER, _roster(), backups_max=config.backups, strict=config.strict)
         )
 
     def move(self, number: int, what: str, *arguments: Hashable) -> int:
@@ -78,8 +78,12 @@ def _ping(
     views: Views, i: int, incarnation: int, number: int, *said: tuple[str, ...]
 ) -> Views:
     synced, unreachable = said
-    ping = Ping(1, member(i, incarnation), number, synced, unreachable)
-    views.ping(link_of(i, incarnation), ping)
+    who = member(i, incarnation)
+    # Who knows a view knows of which cluster; there is only this one.
+    cluster = CLUSTER if number else b""
+    if views.greeted(Hello(VERSION, SERVER, cluster, number, who)) is None:
+        ping = Ping(1, who, number, synced, unreachable)
+        views.ping(link_of(i, incarnation), ping)
     return views
 
 
@@ -95,11 +99,27 @@ def _dead(views: Views, name: str) -> Views:
 
 
 def _recalled(views: Views) -> Views:
-    settings: dict[str, Any] = {
-        "backups_max": views.backups_max,
-        "strict": views.strict,
-    }
-    return Views.recalled(views.memory(), _roster(), **settings)
+    # With a view, the time to call only keeps it from moving.
+    roster = _roster() if views.view.number else Roster(DEAD_PINGS)
+    return Views.recalled(views.memory(), roster, **_settings(views))
+
+
+def _forgotten(views: Views) -> Views:
+    return Views(CLUSTER[::-1], Roster(DEAD_PINGS), **_settings(views))
+
+
+def _ticked(views: Views) -> Views:
+    views.tick()
+    return views
+
+
+def _waited(views: Views) -> Views:
+    views.roster.grace = 0
+    return views
+
+
+def _settings(views: Views) -> dict[str, Any]:
+    return {"backups_max": views.backups_max, "strict": views.strict}
 
 
 _MOVES: Final[dict[str, Callable[..., Views]]] = {
@@ -107,4 +127,7 @@ _MOVES: Final[dict[str, Callable[..., Views]]] = {
     "crashed": _crashed,
     "dead": _dead,
     "recalled": _recalled,
+    "forgotten": _forgotten,
+    "ticked": _ticked,
+    "waited": _waited,
 }

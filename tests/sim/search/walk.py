@@ -44,7 +44,7 @@ def walk(model: Model, start: State, *, seconds: float, seed: int) -> Found:
     began_s = time.monotonic()
     seen: set[State] = {start}
     steps = longest = 0
-    violation, way = None, list[Action]()
+    rule, text, way = "", "", list[Action]()
     try:
         while time.monotonic() - began_s < seconds:
             state, way = start, []
@@ -63,12 +63,12 @@ def walk(model: Model, start: State, *, seconds: float, seed: int) -> Found:
             longest = max(longest, len(way))
             fair.judge(state)
     except Violation as found:
-        violation, longest = found, len(way)
+        rule, text, longest = found.rule, found.text, len(way)
     return Found(
         *(model.config.name, len(seen), steps, longest, False),
         *(model.servers.asked, model.servers.repeated, fair.runs),
-        *(time.monotonic() - began_s, violation),
-        tuple(way) if violation is not None else (),
+        *(time.monotonic() - began_s, rule, text),
+        tuple(way) if rule else (),
     )
 
 
