@@ -19,6 +19,9 @@ from tests.sim.search.config import KINDS, NAMES
 from tests.sim.search.model import Model
 from tests.sim.search.world import DOWN, State
 
+#: So many messages and connections follow from one event at most.
+CARRIED_MAX: Final = 500
+
 #: Rounds of health after which everybody must be helped; most need three, but
 #: one that could not be reached is left alone for two dozen.
 ROUNDS_MAX: Final = 60
@@ -69,9 +72,14 @@ class Fair:
             if action is not None:
                 state = self._done(state, action)
                 yield state
-            while (after := self._carried(state)) is not None:
+            for _ in range(CARRIED_MAX):
+                after = self._carried(state)
+                if after is None:
+                    break
                 state = after
                 yield state
+            else:
+                raise Violation("everything ends", "messages follow for ever")
         leader = self._leader(state)
         if leader is not None:
             yield self._asked(state, leader)

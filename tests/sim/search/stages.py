@@ -176,6 +176,18 @@ def _uneven(stage: Stage) -> None:
     stage.do("ping", B)
 
 
+def _half_committed(stage: Stage) -> None:
+    """Two backups hold two writes, sent at once; A knows that of B, and of C
+    only that it holds the first, which is answered; B's connection breaks."""
+    stage.found(A, B, C)
+    stage.do("write", 0, A)
+    stage.do("write", 0, A)
+    stage.carry("there")
+    stage.carry("back", to=B)
+    stage.do("back", A, C, 0)
+    stage.do("break", A, B, 0)
+
+
 def _restarted(stage: Stage) -> None:
     """A stood still with a write that nobody else has; B led, answered another
     one, ended, and is back, empty; A wakes up."""
@@ -230,8 +242,10 @@ def _named(
     return Named(Config(name=name, budget=budget, **settings), begin)  # type: ignore[arg-type]
 
 
-#: A newcomer joins the commit rule while it still lacks one entry.
-_JOIN_EARLY: Final = evolve(TINY, join_entries_max=1, tail_bytes_kept=1 << 20)
+#: A newcomer joins the commit rule while it lacks two entries, sent one by one.
+_JOIN_EARLY: Final = evolve(
+    TINY, join_entries_max=2, tail_bytes_kept=1 << 20, forward_bytes_max=1
+)
 
 ALL: Final = [
     _named("small", _fresh, {"dead": 1}, servers=2, reads=1),
@@ -243,7 +257,17 @@ ALL: Final = [
     _named("divergent", _divergent, {"dead": 1}, backups=2),
     _named("inherited", _inherited, {"dead": 1, "crash": 1}, servers=4, backups=2),
     _named("uneven", _uneven, {"dead": 1, "crash": 1}, backups=2, writes=2),
-    _named("broken", _broken, {"dead": 1, "crash": 1}, writes=2, window=2),
+    _named(
+        "half-committed", _half_committed, {"dead": 1}, backups=2, writes=2, window=2
+    ),
+    _named(
+        "joining", _inherited, {"crash": 2}, servers=4, backups=2, limits=_JOIN_EARLY
+    ),
+    _named(
+        "joining-alone", _rejoin, {"dead": 1, "crash": 1}, writes=2, limits=_JOIN_EARLY
+    ),
+    _named("broken", _broken, {"dead": 1}, writes=3, window=2),
+    _named("reconnect", _answered, {"dead": 1, "break": 1}),
     _named("transfer", _promotion_in_transfer, {"dead": 1, "crash": 1}, writes=2),
     _named("old-primary", _old_primary, {"dead": 1}, reads=1, writes=2),
     _named("retry", _retry, {"dead": 1, "crash": 1, "late": 1}, writes=2),
