@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint types unit grade chaos wheel-check demo bench-row bench-clerk clean
+.PHONY: help setup test lint types unit grade search chaos wheel-check demo bench-row bench-clerk clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,9 @@ unit: setup  ## every test
 
 grade: setup  ## the lab-style tests, with points
 	$(BIN)/python -m tests.lab
+
+search: setup  ## every order of events, of some worlds; SECONDS=60 for each of them
+	$(BIN)/python -m tests.sim.search --jobs 2 --seconds $(or $(SECONDS),60) $(OPTIONS)
 
 chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)

@@ -286,6 +286,26 @@ ALL: Final = [
     _named("answered", _answered, {"dead": 2, "crash": 1}, writes=2),
     _named("reads", _answered, {"dead": 2}, writes=2, reads=1),
     _named("fresh", _fresh, {"dead": 1, "crash": 1}, reads=1),
+    _named(
+        "wide",
+        _fresh,
+        {"dead": 2, "crash": 1, "restart": 1, "break": 1, "doubt": 1, "late": 1},
+        writes=3,
+        window=2,
+        reads=2,
+        prompt=False,
+    ),
+    _named(
+        "wide-two",
+        _divergent,
+        {"dead": 2, "crash": 1, "restart": 1, "break": 1, "late": 1},
+        servers=4,
+        backups=2,
+        writes=3,
+        window=2,
+        reads=1,
+        lazy=True,
+    ),
 ]
 
 BY_NAME: Final = {named.config.name: named for named in ALL}
