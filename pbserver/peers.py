@@ -90,10 +90,12 @@ class Peers:
 
     def follow(self, members: Iterable[Member]) -> None:
         """Be connected to these, and to nobody else."""
-        wanted = set(members)
-        for member in self._diallers.keys() - wanted:
+        wanted = dict.fromkeys(members)
+        for member in [each for each in self._diallers if each not in wanted]:
             self._diallers.pop(member).stop()
-        for member in wanted - self._diallers.keys():
+        for member in wanted:
+            if member in self._diallers:
+                continue
             try:
                 parse_address(member.address)
             except ValueError as error:

@@ -9,19 +9,20 @@ protocol is here.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import usage
 
 from pbserver.backup import Backup
+from pbserver.limits import Limits
 from pbserver.loading import NoMachine, machine_factory
-from pbserver.machine import StateMachine
 from pbserver.peers import Peers
 from pbserver.pinger import Pinger
 from pbserver.replica import Replica
@@ -108,30 +109,43 @@ class Settings:
     name: str
     listen: str
     views: tuple[str, ...]
-    factory: Callable[[], StateMachine]
+    #: Makes the state before the first entry.
+    fresh: Callable[[], Sessions]
     machine: str = DEFAULT_MACHINE
     advertise: str | None = None
+    limits: Limits = field(factory=Limits)
 
 
 class ServerService(Logged, Service):
-    """A running server; an owner of the links that others make to it."""
+    """A running server; an owner of the links that others make to it.
 
-    def __init__(self, settings: Settings, reactor: Any, random: Random) -> None:
+    *fail* is called with the reason when this process cannot go on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        random: Random,
+        fail: Callable[[str], None],
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._fail = fail
         #: Learned from the view service, kept for this process's life.
         self.cluster = b""
         self._incarnation = random.getrandbits(64)
         self._port = 0
-        factory = settings.factory
         self.replica = Replica(
-            Member(settings.name, self._incarnation, ""), lambda: Sessions(factory())
+            Member(settings.name, self._incarnation, ""),
+            settings.fresh,
+            settings.limits,
         )
         self._listener = Listener(self, SERVER, reactor)
         self._pinger = Pinger(self, settings.views, reactor, random)
         self._peers = Peers(self, reactor, random)
         #: Everybody who asks: paused while the replica takes nothing.
-        self._clerks: set[Link] = set()
+        self._clerks: dict[Link, None] = {}
         self._accepting = True
         self._flush_due = False
         #: The view as it was last told to the log.
@@ -158,13 +172,13 @@ class ServerService(Logged, Service):
                 self._port = parse_address(endpoint)[1]
             except ValueError:
                 text = f"{endpoint} is no address for others; say --advertise"
-                fail(self._reactor, text)
+                self._fail(text)
                 return
         self._pinger.start()
 
     def _not_listening(self, failure: Any) -> None:
         listen = self._settings.listen
-        fail(self._reactor, f"cannot listen on {listen}: {failure.getErrorMessage()}")
+        self._fail(f"cannot listen on {listen}: {failure.getErrorMessage()}")
 
     def stopService(self) -> Deferred[None]:
         """Leave: the view service hears of it, and need not find out."""
@@ -181,7 +195,7 @@ class ServerService(Logged, Service):
 
     def stop(self, reason: str) -> None:
         """This server must not go on."""
-        fail(self._reactor, f"server {self._settings.name} stops: {reason}")
+        self._fail(f"server {self._settings.name} stops: {reason}")
 
     # -- who this is ---------------------------------------------------------
 
@@ -232,7 +246,7 @@ class ServerService(Logged, Service):
             text = f"the primary replicates {hello.machine}, this server does not"
             self.stop(f"{text}; start it with --machine {hello.machine}")
         if refusal is None and hello.role == CLERK:
-            self._clerks.add(link)
+            self._clerks[link] = None
             if not self._accepting:
                 link.pause()
         return refusal
@@ -245,7 +259,7 @@ class ServerService(Logged, Service):
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """A caller is gone."""
-        self._clerks.discard(link)
+        self._clerks.pop(link, None)
         self.replica.link_lost(link)
 
     # -- once per turn -------------------------------------------------------
@@ -341,10 +355,11 @@ def makeService(options: Options) -> ServerService:
         options["name"],
         options["listen"],
         tuple(options["views"]),
-        factory,
+        lambda: Sessions(factory()),
         options["machine"],
         options["advertise"],
     )
-    service = ServerService(settings, reactor, SystemRandom())
+    end = functools.partial(fail, reactor)
+    service = ServerService(settings, reactor, SystemRandom(), end)
     service.lines = lines_for(options, is_verbose=bool(options["verbose"]))
     return service

@@ -12,10 +12,9 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.stories import CLUSTER, member
-from viewservice import service as shell
 from viewservice.options import Settings
 from viewservice.service import ViewService
-from viewservice.statefile import StateFile, decode
+from viewservice.statefile import StateFile, Volatile, decode
 from wire.codec import ProtocolError
 from wire.messages import (
     CLERK,
@@ -78,11 +77,15 @@ class World:
     """A service that has begun, on a reactor in memory."""
 
     def __init__(self, path: Path | None, **settings: Any) -> None:
-        state = path and str(path)
-        self.settings = Settings(dead_pings=3, state=state, **settings)
+        self.settings = Settings(dead_pings=3, **settings)
+        storage = Volatile() if path is None else StateFile(path)
         self.reactor = MemoryReactorClock()
         random = Random(next(SEEDS))
-        self.service = ViewService(self.settings, self.reactor, random)
+        #: Why the process would have ended.
+        self.failures: list[str] = []
+        self.service = ViewService(
+            *(self.settings, storage, self.reactor, random), self.failures.append
+        )
         self.link_count = 0
         self.told: list[tuple[Caller, Message]] = []
         self.service.startService()
@@ -121,14 +124,6 @@ class World:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-@pytest.fixture
-def failures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Why the process would have ended."""
-    texts: list[str] = []
-    monkeypatch.setattr(shell, "fail", lambda _, text: texts.append(text))
-    return texts
 
 
 # -- remembered before told ---------------------------------------------------------
@@ -174,7 +169,7 @@ def test_the_disk_is_not_touched_by_pings_that_say_nothing_new(
 
 @pytest.mark.parametrize("first", ["a view", "a lost memory"])
 def test_nothing_is_told_that_could_not_be_remembered(
-    path: Path, first: str, failures: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(path)
     a, b = world.pair()
@@ -193,7 +188,7 @@ def test_nothing_is_told_that_could_not_be_remembered(
     c.say(Status())
     world.tick(5)
     assert len(world.told) == before
-    assert failures == [f"cannot write {path}: No space left on device"]
+    assert world.failures == [f"cannot write {path}: No space left on device"]
     assert world.server("D").refused is not None
 
 
@@ -491,24 +486,20 @@ def test_a_new_cluster_sets_the_old_state_aside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"understudy view service 1 "])
-def test_a_damaged_state_is_never_begun_over(
-    path: Path, content: bytes, failures: list[str]
-) -> None:
+def test_a_damaged_state_is_never_begun_over(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     world = World(path)
     assert path.read_bytes() == content
-    assert len(failures) == 1
-    assert "--new-cluster" in failures[0]
+    assert len(world.failures) == 1
+    assert "--new-cluster" in world.failures[0]
     assert not world.reactor.tcpServers
     world.service.stopService()
 
 
-def test_a_second_one_on_the_same_state_does_not_start(
-    path: Path, failures: list[str]
-) -> None:
+def test_a_second_one_on_the_same_state_does_not_start(path: Path) -> None:
     World(path)
     second = World(path)
-    assert "in use by another view service" in failures[0]
+    assert "in use by another view service" in second.failures[0]
     assert not second.reactor.tcpServers
 
 
@@ -517,10 +508,9 @@ def test_volatile_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopping_leaves_no_timer_and_no_lock(path: Path, failures: list[str]) -> None:
+def test_stopping_leaves_no_timer_and_no_lock(path: Path) -> None:
     world = World(path)
     world.pair()
     world.service.stopService()
     assert not world.reactor.getDelayedCalls()
-    World(path)
-    assert failures == []
+    assert World(path).failures == []

@@ -76,8 +76,6 @@ class Settings:
     dead_pings: int = 5
     backups_max: int = 1
     strict: bool = False
-    #: Where it remembers; None: nowhere.
-    state: str | None = DEFAULT_STATE
     new_cluster: bool = False
 
 

@@ -9,6 +9,8 @@ rule about views is here.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random, SystemRandom
 from typing import Any
@@ -21,7 +23,7 @@ from viewservice import status
 from viewservice.options import DEFAULT_STATE, Options, Settings
 from viewservice.refusals import Refusals
 from viewservice.roster import Roster
-from viewservice.statefile import StateError, StateFile, Volatile
+from viewservice.statefile import StateError, StateFile, Storage, Volatile
 from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.addresses import parse_address
@@ -48,17 +50,32 @@ _log = get_logger("viewservice.service")
 
 
 class ViewService(Logged, Service):
-    """A running view service; the owner of all links to it."""
+    """A running view service; the owner of all links to it.
+
+    It remembers in *storage*; *fail* is called with the reason when this process
+    cannot go on; *now* is the time of day, which people are told and nothing
+    depends on.
+    """
 
     #: All rules, and all that is known; from `startService` on.
     views: Views
 
-    def __init__(self, settings: Settings, reactor: Any, random: Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        reactor: Any,
+        random: Random,
+        fail: Callable[[str], None],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._settings = settings
+        self._storage = storage
         self._reactor = reactor
         self._random = random
-        state = settings.state
-        self._file = Volatile() if state is None else StateFile(state)
+        self._end = fail
+        self._now = now
         self._listener = Listener(self, VIEW_SERVICE, reactor)
         self._ticker = Ticker(
             settings.ping_interval_ms / 1000, self._tick, self._paused, reactor
@@ -88,13 +105,13 @@ class ViewService(Logged, Service):
         """Remember, then listen."""
         super().startService()  # type: ignore[no-untyped-call]
         try:
-            self._file.open()
+            self._storage.open()
             self.views = self._recall()
-            self._file.save(self.views.memory())
+            self._storage.save(self.views.memory())
         except StateError as error:
             self._fail(str(error))
         except OSError as error:
-            self._fail(f"cannot write {self._settings.state}: {error.strerror}")
+            self._fail(f"cannot write {self._storage.path}: {error.strerror}")
         else:
             self._view = self.views.view
             self._acknowledged = self.views.acknowledged
@@ -110,11 +127,11 @@ class ViewService(Logged, Service):
             "strict": settings.strict,
         }
         if settings.new_cluster:
-            aside = self._file.set_aside(datetime.now(UTC))
+            aside = self._storage.set_aside(self._now())
             if aside is not None:
                 _log.warning("state.set_aside", path=str(aside))
         else:
-            memory = self._file.load()
+            memory = self._storage.load()
             if memory is not None:
                 return Views.recalled(memory, roster, **limits)
         cluster = self._random.randbytes(16)
@@ -129,7 +146,7 @@ class ViewService(Logged, Service):
             cluster=self.views.cluster.hex(),
             number=view.number,
             primary=view.primary and view.primary.name,
-            state=self._file.path and str(self._file.path),
+            state=self._storage.path and str(self._storage.path),
         )
         self._ticker.start()
 
@@ -140,14 +157,14 @@ class ViewService(Logged, Service):
     def _fail(self, text: str) -> None:
         self._failed = True
         self._ticker.stop()
-        fail(self._reactor, text)
+        self._end(text)
 
     def stopService(self) -> Deferred[None]:
         """Say Goodbye to all, and let go of the state file."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._ticker.stop()
         closed = self._listener.close("the view service is stopping")
-        return closed.addCallback(lambda _: self._file.close())
+        return closed.addCallback(lambda _: self._storage.close())
 
     # -- an owner of links ----------------------------------------------------------
 
@@ -228,23 +245,23 @@ class ViewService(Logged, Service):
         and all who watch; or ask those for a ping whose ping is now needed."""
         moved = self.views.view.number != self._view.number
         if moved:
-            self.views.stamp(datetime.now(UTC).isoformat(timespec="milliseconds"))
+            self.views.stamp(self._now().isoformat(timespec="milliseconds"))
         if not self._remember():
             return
         self._tell_log()
         if asker is not None:
             asker.send(self.views.view_is(serial))
-        due = {server.link for server in self.views.due()}
+        due = [server.link for server in self.views.due()]
         if moved:
             push = self.views.view_is()
             for link in (*self._servers.values(), *self._watchers):
                 if link is not asker:
                     link.send(push)
         else:
-            for number in due - self._asked:
-                if number in self._servers:
+            for number in due:
+                if number not in self._asked and number in self._servers:
                     self._servers[number].send(self.views.view_is())
-        self._asked = due
+        self._asked = set(due)
 
     def _remember(self) -> bool:
         """Have on disk what has changed; False if that is not possible, and then
@@ -252,9 +269,9 @@ class ViewService(Logged, Service):
         if self._failed:
             return False
         try:
-            self._file.save(self.views.memory())
+            self._storage.save(self.views.memory())
         except OSError as error:
-            self._fail(f"cannot write {self._settings.state}: {error.strerror}")
+            self._fail(f"cannot write {self._storage.path}: {error.strerror}")
             return False
         if self.views.lost and not self._lost:
             _log.critical("memory.lost", text=self.views.lost)
@@ -320,10 +337,11 @@ def makeService(options: Options) -> ViewService:
         dead_pings=options["dead-pings"],
         backups_max=options["backups"],
         strict=options["ack-gate"] == "strict",
-        state=state,
         new_cluster=bool(options["new-cluster"]),
     )
-    service = ViewService(settings, reactor, SystemRandom())
+    storage = Volatile() if state is None else StateFile(state)
+    end = functools.partial(fail, reactor)
+    service = ViewService(settings, storage, reactor, SystemRandom(), end)
     service.lines = lines_for(options)
     return service
 

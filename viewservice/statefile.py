@@ -18,7 +18,7 @@ import re
 import zlib
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -36,6 +36,29 @@ _WAY_OUT: Final = (
 
 class StateError(Exception):
     """The state cannot be used; one line says why, and what to do."""
+
+
+class Storage(Protocol):
+    """Where a view service remembers: a `StateFile`, or `Volatile`."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if it is one."""
+
+    def open(self) -> None:
+        """Have it for this process alone.  Raises StateError."""
+
+    def load(self) -> Memory | None:
+        """What was saved, if ever anything was.  Raises StateError."""
+
+    def save(self, memory: Memory) -> bool:
+        """Have *memory* safe -> whether that took writing.  Raises OSError."""
+
+    def set_aside(self, now: datetime) -> Path | None:
+        """Put away what was saved -> where, if there was anything."""
+
+    def close(self) -> None:
+        """Let others have it."""
 
 
 class StateFile:
