@@ -42,7 +42,7 @@ class Transport(StringTransport):
 
     is_aborted = False
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:
         self.is_aborted = True
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pbserver.replica import Replica
 from tests.sim.__main__ import replay
 from tests.sim.chronicle import Violation
 from tests.sim.run import run
@@ -132,9 +133,71 @@ sys.exit(main())
 def test_an_assertion_in_a_process_is_a_violation() -> None:
     world = World(1, Settings())
     world.start_views()
-
-    def broken() -> None:
-        raise AssertionError("17 > 4")
-
     with pytest.raises(Violation, match=r"assertion: views: .*17 > 4"):
         world.views_process.soon(broken)
+
+
+def test_an_assertion_that_twisted_would_keep_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(1, Settings())
+    world.start_views()
+    world.start_server("s1")
+    world.run(1_000_000)
+    monkeypatch.setattr(Replica, "tick", broken)  # which a LoopingCall calls
+    with pytest.raises(Violation, match=r"assertion: s1: .*17 > 4"):
+        world.run(1_000_000)
+
+
+def broken(_: object = None) -> None:
+    raise AssertionError("17 > 4")
+
+
+def test_nonsense_on_a_connection_is_a_violation() -> None:
+    world = World(1, Settings())
+    world.start_views()
+    world.start_server("s1")
+    world.run(1_000_000)
+    end = next(end for end in world.network.ends.values() if end.process.name == "s1")
+    world.network.carry(end, b"\0\0\0\1\xc1")
+    with pytest.raises(Violation, match="protocol: views: link.broken"):
+        world.run(1_000_000)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_view_service_can_end_around_its_writing(when: str) -> None:
+    world = World(1, Settings())
+    world.misfortune.kinds = []
+    world.start_views()
+    server = world.start_server("s1")
+    life = world.views_process
+    assert world.until(lambda: life.views.acknowledged, 1_000_000)
+    kind = f"views crash {when} writing"
+    written: list[bytes] = []
+
+    def strikes(struck: str) -> bool:
+        if life.views.view.number == 1:
+            written[:] = [world.disk]
+        return struck == kind and life.views.view.number == 2
+
+    world.misfortune.strikes = strikes
+    world.misfortune.crashed_views = lambda: None
+    world.start_server("s2")
+    assert world.until(lambda: not life.is_alive, 1_000_000)
+    assert ([world.disk] == written) is (when == "before")
+    # Whatever it had decided, nobody has heard of it.
+    world.run(1_000_000)
+    assert server.replica.view.number == 1
+
+
+def test_a_server_that_cannot_go_on_stops_in_order_and_is_started_again() -> None:
+    world = World(1, Settings())
+    world.start_views()
+    old = world.start_server("s1")
+    world.run(1_000_000)
+    old._service.stop("superseded: so it says")
+    assert old.stopped == "superseded: so it says"
+    assert world.until(lambda: world.servers["s1"] is not old, 3_000_000)
+    assert not old.is_alive
+    # It has said that it leaves, and its name is free at once.
+    assert world.until(lambda: world.servers["s1"].replica.view.number > 0, 300_000)

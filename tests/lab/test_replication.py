@@ -256,8 +256,7 @@ def test_memory_is_returned() -> None:
         for key in "abc":
             clerk.append(key, "x" * 300_000)
             clerk.delete(key)
-        clerk.process.conversation.close(clerk.process.now_ms())
-        clerk.process.happened([])
+        clerk.process.close()
         lab.run(1.5)
     for name in ("s1", "s2"):
         history = lab.server(name).history

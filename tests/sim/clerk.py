@@ -1,225 +1,147 @@
 """
-A clerk process: the real conversation, and somebody who calls.
-
-What `client.lines` and `client.clerk` do with sockets is said again here for
-the simulated network.
+A clerk process: the real clerk, and somebody who calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from twisted.python.failure import Failure
 
-from client.bodies import Ended
+from client.clerk import Clerk, Reply
 from client.conversation import Conversation
-from client.errors import ClerkError, InDoubt, NotExecuted
-from client.whereabouts import Dial, Whereabouts
-from tests.sim.agenda import MS
+from client.errors import CommandError, InDoubt, NotExecuted
 from tests.sim.checker_clerks import DONE, IN_DOUBT, NOT_EXECUTED, OPEN, Call
 from tests.sim.model import Answer
-from tests.sim.network import End
-from tests.sim.process import Line, Process
-from tests.sim.server import VIEWS_ADDRESS
-from wire.commands import READS, AnyAnswer, AnyCommand, Scan
-from wire.messages import (
-    CLERK,
-    SERVER,
-    VIEW_SERVICE,
-    Batch,
-    Goodbye,
-    Hello,
-    Message,
-    ViewIs,
-    Watch,
+from tests.sim.process import Process
+from tests.sim.sockets import End
+from tests.sim.views import PORT as VIEWS_PORT
+from wire.addresses import format_address
+from wire.commands import (
+    AnyCommand,
+    Append,
+    Cas,
+    Delete,
+    Get,
+    Incr,
+    Put,
+    Scan,
 )
+from wire.messages import Batch, Message
 
 if TYPE_CHECKING:
     from tests.sim.world import World
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(AnyAnswer).decode
 
 
 class ClerkProcess(Process):
     """One clerk; its calls outlive it."""
 
-    role = CLERK
-
     def __init__(self, world: World, name: str, window: int = 4) -> None:
         super().__init__(world, name)
-        seed = world.random.getrandbits(32)
-        self.conversation = Conversation(Whereabouts(seed), window)
+        views = format_address(world.network.ip("views"), VIEWS_PORT)
+        self._clerk = Clerk(self.reactor, views, window=window, random=world.random)
         self.calls: dict[int, Call] = {}
+        #: Of the calls that have not ended.
+        self._replies: dict[int, Reply[Any]] = {}
         #: Called with each call that has ended.
         self.on_ended: Callable[[Call], None] = lambda _: None
-        self._asks = self._views_redials = 0
-        self._views = Line(self, _ViewsLine(self), VIEW_SERVICE, VIEWS_ADDRESS)
-        self._primary: _PrimaryLine | None = None
-        self._flush_due = False
-        self._wakes_us: int | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """What it knows, and wants."""
+        return self._clerk._conversation
 
     @property
     def open(self) -> int:
         """How many calls have not ended."""
-        return sum(call.outcome == OPEN for call in self.calls.values())
+        return len(self._replies)
 
     # -- calling --------------------------------------------------------------
 
     def call(self, command: AnyCommand, timeout_ms: int | None = None) -> int:
         """Make a call -> its number."""
-        now_ms = self.now_ms()
-        deadline_ms = None if timeout_ms is None else now_ms + timeout_ms
-        is_read = isinstance(command, READS)
-        do = self.conversation.read if is_read else self.conversation.write
-        number = do(_encode(command), now_ms, deadline_ms)
         called = self.world.moment()
+        reply = self._begin(command, None if timeout_ms is None else timeout_ms / 1000)
+        number = reply.number
+        self.world.require(bool(number), "bounds", f"{self.name} has no room")
         self.calls[number] = Call(self.name, number, command, called, None, OPEN)
-        self.happened([])
+        self._replies[number] = reply
+        reply.addCallbacks(
+            *(self._answered, self._failed), (number,), None, (number,), None
+        )
+        reply.addErrback(self._broke)
         return number
+
+    def _begin(self, command: AnyCommand, timeout: float | None) -> Reply[Any]:
+        clerk = self._clerk
+        match command:
+            case Get(key):
+                return clerk.get(key, timeout=timeout)
+            case Put(key, value):
+                return clerk.put(key, value, timeout=timeout)
+            case Append(key, suffix):
+                return clerk.append(key, suffix, timeout=timeout)
+            case Delete(key):
+                return clerk.delete(key, timeout=timeout)
+            case Cas(key, expected, value):
+                return clerk.cas(key, expected, value, timeout=timeout)
+            case Incr(key, by):
+                return clerk.incr(key, by, timeout=timeout)
+            case Scan(start, end, limit):
+                return clerk.scan(start=start, end=end, limit=limit, timeout=timeout)
+        raise AssertionError(command)
 
     def give_up(self, number: int) -> None:
         """Wait for that call no more."""
-        self.happened(self.conversation.give_up(number, self.now_ms()))
+        if number in self._replies:
+            self._replies[number].cancel()
+
+    def close(self) -> None:
+        """Finish, and hang up."""
+        self._clerk.close()
 
     def end(self) -> None:
         """The process is gone; what it waited for is in doubt."""
         super().end()
-        for number, call in self.calls.items():
-            if call.outcome == OPEN:
-                self.calls[number] = call._replace(outcome=IN_DOUBT)
+        for number in self._replies:
+            self.calls[number] = self.calls[number]._replace(outcome=IN_DOUBT)
+        self._replies.clear()
 
-    # -- after every event ----------------------------------------------------
+    # -- how a call ends ------------------------------------------------------
 
-    def happened(self, ended: Ended) -> None:
-        """Note what has ended, and do what the conversation wants by now."""
-        for number, outcome in ended:
-            self._note(number, outcome)
-        conversation = self.conversation
-        if conversation.needs_session:
-            conversation.open_session(self.world.random.randbytes(16))
-        self._adjust()
-        if not self._flush_due:
-            self._flush_due = True
-            self.later(self.world.random.choice((0, 0, 100)), self._flush)
-        wake_ms = conversation.wake_ms()
-        if wake_ms is not None:
-            wakes_us = self.world.agenda.now_us + (wake_ms - self.now_ms()) * MS
-            if self._wakes_us is None or wakes_us < self._wakes_us:
-                self._wakes_us = wakes_us
-                self.later((wake_ms - self.now_ms() + 1) * MS, self._wake)
+    def _answered(self, value: Any, number: int) -> None:
+        is_scan = isinstance(self.calls[number].command, Scan)
+        self._note(number, DONE, value if is_scan else Answer(value))
 
-    def _note(self, number: int, outcome: msgspec.Raw | ClerkError) -> None:
-        call = self.calls[number]
-        self.world.require(
-            call.outcome == OPEN, "once", f"{self.name}: call {number} ends twice"
-        )
-        how, answer = DONE, None
-        if isinstance(outcome, InDoubt):
-            how = IN_DOUBT
-        elif isinstance(outcome, ClerkError):
-            assert isinstance(outcome, NotExecuted), outcome
-            how = NOT_EXECUTED
+    def _failed(self, failure: Failure, number: int) -> None:
+        if failure.check(InDoubt):
+            self._note(number, IN_DOUBT)
+        elif failure.check(NotExecuted):
+            self._note(number, NOT_EXECUTED)
         else:
-            answer = Answer.of(_decode(outcome))
-            if isinstance(call.command, Scan):
-                assert isinstance(answer.value, list)
-                answer = [(key, value) for key, value in answer.value]
-        call = call._replace(ended=self.world.moment(), outcome=how, answer=answer)
+            failure.trap(CommandError)
+            self._note(number, DONE, Answer(None, failure.value.code))
+
+    def _note(self, number: int, outcome: str, answer: Any = None) -> None:
+        del self._replies[number]
+        call = self.calls[number]._replace(
+            ended=self.world.moment(), outcome=outcome, answer=answer
+        )
         self.calls[number] = call
         self.world.ended(self, call)
         self.on_ended(call)
 
-    def _flush(self) -> None:
-        self._flush_due = False
-        messages = self.conversation.flush()
-        link = None if self._primary is None else self._primary.line.link
-        for message in messages:
-            if isinstance(message, Batch):
-                session = self.conversation.session
-                assert session is not None
-                sent = session.outstanding[message.sequence]
-                self.world.chronicle.sent(self.name, message, sent.calls)
-            if link is not None:
-                link.queue(message)
-        if link is not None:
-            link.flush()
+    def _broke(self, failure: Failure) -> None:
+        """A Deferred would keep it for itself."""
+        self.breaks(failure.value)
 
-    def _wake(self) -> None:
-        self._wakes_us = None
-        self.happened(self.conversation.tick(self.now_ms()))
+    # -- who looks on ---------------------------------------------------------
 
-    def _adjust(self) -> None:
-        where = self.conversation.whereabouts
-        if where.asks != self._asks:
-            self._asks = where.asks
-            self._views.start()
-            if (link := self._views.link) is not None:
-                link.send(Watch())
-        if where.views_redials != self._views_redials:
-            self._views_redials = where.views_redials
-            self._views.redial()
-        dialled = None if self._primary is None else self._primary.dial
-        if where.dial is not dialled:
-            if self._primary is not None:
-                self._primary.line.stop()
-                self._primary = None
-            if where.dial is not None:
-                self._primary = _PrimaryLine(self, where.dial)
-                self._primary.line.start()
-
-
-class _ViewsLine:
-    """The owner of the connection to the view service."""
-
-    def __init__(self, clerk: ClerkProcess) -> None:
-        self._clerk = clerk
-
-    def hello(self) -> Hello:
-        return self._clerk.conversation.hello()
-
-    def link_opened(self, link: End) -> Goodbye | None:
-        self._clerk.happened(self._clerk.conversation.views_opened(link.hello))
-        link.send(Watch())
-        return None
-
-    def received(self, link: End, message: Message) -> None:  # noqa: ARG002
-        if isinstance(message, ViewIs):
-            clerk = self._clerk
-            clerk.happened(clerk.conversation.views_said(message, clerk.now_ms()))
-
-    def link_closed(self, link: End, reason: str) -> None:  # noqa: ARG002
-        if link.farewell is not None:
-            clerk = self._clerk
-            clerk.happened(clerk.conversation.views_refused(link.farewell))
-
-
-class _PrimaryLine:
-    """The owner of the connection to one primary."""
-
-    def __init__(self, clerk: ClerkProcess, dial: Dial) -> None:
-        self._clerk = clerk
-        self.dial = dial
-        self._attempt, member = dial
-        self.line = Line(clerk, self, SERVER, member.address)
-
-    def hello(self) -> Hello:
-        return self._clerk.conversation.hello()
-
-    def link_opened(self, link: End) -> Goodbye | None:
-        clerk = self._clerk
-        opened = clerk.conversation.link_opened
-        refusal = opened(self._attempt, link.hello, clerk.now_ms())
-        clerk.happened([])
-        return refusal
-
-    def received(self, link: End, message: Message) -> None:  # noqa: ARG002
-        clerk = self._clerk
-        received = clerk.conversation.received
-        clerk.happened(received(self._attempt, message, clerk.now_ms()))
-
-    def link_closed(self, link: End, reason: str) -> None:  # noqa: ARG002
-        clerk = self._clerk
-        closed = clerk.conversation.link_closed
-        clerk.happened(closed(self._attempt, reason, clerk.now_ms()))
+    def said(self, end: End, message: Message) -> None:
+        if isinstance(message, Batch):
+            session = self.conversation.session
+            assert session is not None
+            sent = session.outstanding[message.sequence]
+            self.world.chronicle.sent(self.name, message, sent.calls)
+        super().said(end, message)

@@ -31,6 +31,7 @@ KINDS: Final = {
     "slow": 50,
     "views crash": 40,
     "views pause": 30,
+    "views crash before writing": 30,
     "views crash after writing": 30,
     "jump": 30,
     "leave": 30,

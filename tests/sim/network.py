@@ -10,189 +10,20 @@ and still get what had been sent to it before.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from tests.sim.agenda import MS, Agenda, S
-from wire.addresses import parse_address
-from wire.codec import Decoder, ProtocolError, encode
-from wire.messages import Goodbye, Hello, Message
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError
+
+from tests.sim.agenda import MS, Agenda
+from tests.sim.sockets import End, Port
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
-
-#: As in `wire.link` and `wire.dialler`.
-LINGER_US: Final = 2 * S
-CONNECT_TIMEOUT_US: Final = 1 * S
-
-
-class Owner(Protocol):
-    """As `wire.link.Owner`."""
-
-    def hello(self) -> Hello: ...
-    def link_opened(self, link: End) -> Goodbye | None: ...
-    def received(self, link: End, message: Message) -> None: ...
-    def link_closed(self, link: End, reason: str) -> None: ...
-
-
-@functools.total_ordering
-class End:
-    """One end of a connection; to its owner what `wire.link.Link` is."""
-
-    hello: Hello
-    other: End
-
-    def __init__(
-        self, network: Network, process: Process, owner: Owner, decoder: Decoder
-    ) -> None:
-        self.id = network.next_id()
-        self.network = network
-        self.process = process
-        self.owner = owner
-        self.decoder = decoder
-        self.dialled = False
-        self.farewell: Goodbye | None = None
-        #: Called when the connection is gone, opened or not, before the owner.
-        self.on_end: Callable[[End], None] | None = None
-        self.is_open = False
-        self.is_ending = False
-        self.is_gone = False
-        #: Broken, whether or not its process knows by now.
-        self.is_torn = False
-        self.is_paused = False
-        #: What is on its way to this end, and when it can be there; None is
-        #: the end of the stream.
-        self.flight: deque[tuple[int, bytes | None]] = deque()
-        self.is_due = False
-        #: What has arrived and is not read, since the owner reads nothing.
-        self.unread: list[bytes | None] = []
-        self._queued: list[bytes] = []
-
-    def __lt__(self, other: End) -> bool:
-        return self.id < other.id
-
-    def __repr__(self) -> str:
-        return f"{self.process.name}#{self.id}"
-
-    # -- sending --------------------------------------------------------------
-
-    def send(self, message: Message) -> None:
-        """Now, in a write of its own unless something waits."""
-        self.queue(message)
-        self.flush()
-
-    def queue(self, message: Message) -> None:
-        """With the next flush."""
-        if not self.is_ending:
-            self.process.world.said(self, message)
-            self._queued.append(encode(message))
-
-    def flush(self) -> None:
-        """All that was queued, in one write."""
-        if self._queued:
-            data = b"".join(self._queued)
-            self._queued.clear()
-            self.network.carry(self, data)
-
-    # -- ending ---------------------------------------------------------------
-
-    def goodbye(self, reason: str, text: str) -> None:
-        """Say so, send nothing more, take nothing more."""
-        if self.is_ending:
-            return
-        self.queue(Goodbye(reason, text))
-        self.flush()
-        self.is_ending = True
-        self.network.carry(self, None)
-        self.network.agenda.later(LINGER_US, self._lingered)
-
-    def _lingered(self) -> None:
-        if not self.is_gone:
-            self.network.tear(self, 0)
-
-    def abort(self) -> None:
-        """Close, whatever is on its way."""
-        if not self.is_gone:
-            self.is_ending = True
-            self._queued.clear()
-            self.network.tear(self, 0)
-
-    def pause(self) -> None:
-        """Read nothing more."""
-        self.is_paused = True
-
-    def resume(self) -> None:
-        """Read again."""
-        if self.is_paused:
-            self.is_paused = False
-            self.process.later(0, self._read_on)
-
-    def _read_on(self) -> None:
-        while self.unread and not self.is_paused and not self.is_gone:
-            self._read(self.unread.pop(0))
-
-    # -- what the network calls -----------------------------------------------
-
-    def read(self, data: bytes | None) -> None:
-        """These bytes have come, or the stream is at its end."""
-        if self.is_paused or self.unread:
-            self.unread.append(data)
-        elif not self.is_gone:
-            self._read(data)
-
-    def _read(self, data: bytes | None) -> None:
-        if data is None:
-            self.network.carry(self, None)
-            self.gone("connection closed")
-        elif not self.is_ending:
-            self._take(data)
-
-    def _take(self, data: bytes) -> None:
-        try:
-            messages = self.decoder.feed(data)
-        except ProtocolError as error:
-            self.process.world.broken(self, error)
-            return
-        for message in messages:
-            if isinstance(message, Goodbye):
-                self.farewell = message
-                self.is_ending = True
-                self.network.carry(self, None)
-                self.gone(f"goodbye: {message.reason}: {message.text}")
-            elif not self.is_open:
-                self._open(message)
-            else:
-                self.process.world.heard(self, message)
-                self.owner.received(self, message)
-            if self.is_ending:
-                return
-
-    def _open(self, message: Message) -> None:
-        assert isinstance(message, Hello)
-        self.hello = message
-        if not self.dialled:
-            self.send(self.owner.hello())
-        self.is_open = True
-        if (refusal := self.owner.link_opened(self)) is not None:
-            self.is_open = False
-            self.goodbye(refusal.reason, refusal.text)
-
-    def gone(self, reason: str) -> None:
-        """The connection is over at this end."""
-        if self.is_gone:
-            return
-        self.is_gone = self.is_ending = True
-        self.flight.clear()
-        self.network.ends.pop(self.id, None)
-        if self.on_end is not None:
-            self.on_end(self)
-        if self.is_open:
-            self.is_open = False
-            self.owner.link_closed(self, reason)
 
 
 class Network:
@@ -201,8 +32,9 @@ class Network:
     def __init__(self, agenda: Agenda, random: Random) -> None:
         self.agenda = agenda
         self.random = random
-        #: Who answers at a host.
-        self.listeners: dict[str, Process] = {}
+        #: Who answers, by address and port; and the addresses of the hosts.
+        self.ports: dict[tuple[str, int], Port] = {}
+        self._ips: dict[str, str] = {}
         #: Every end that is not gone, by number.
         self.ends: dict[int, End] = {}
         #: (from, to): what is sent from one host to the other stands still.
@@ -219,45 +51,58 @@ class Network:
         self._ids += 1
         return self._ids
 
+    def ip(self, host: str) -> str:
+        """The address of a host."""
+        if host not in self._ips:
+            count = len(self._ips) + 1
+            self._ips[host] = f"10.0.{count // 256}.{count % 256}"
+        return self._ips[host]
+
+    def listen(self, process: Process, number: int, factory: Any) -> Port:
+        """*process* is called at that port from now on."""
+        port = Port(process, number, factory)
+        key = self.ip(process.host), number
+        if key in self.ports:
+            raise CannotListenError(*key, OSError("in use"))
+        self.ports[key] = port
+        factory.doStart()
+        return port
+
+    def close(self, port: Port) -> None:
+        """Nobody is called there any more."""
+        key = port.getHost().host, port.number
+        if self.ports.get(key) is port:
+            del self.ports[key]
+            port.factory.doStop()
+
     def dial(
         self,
         process: Process,
-        owner: Owner,
-        address: str,
-        decoder: Decoder,
+        address: IPv4Address,
         done: Callable[[End | None], None],
     ) -> None:
-        """Connect; *done* gets the new end, or None."""
-        host, _ = parse_address(address)
+        """Connect; *done* gets the new end, or None if nobody answers there.
+        From where nothing passes nothing is heard."""
+        host = next((h for h, ip in self._ips.items() if ip == address.host), "nowhere")
 
         def arrive() -> None:
             there, back = (process.host, host), (host, process.host)
             if there in self.cut or back in self.cut:
-                self.agenda.later(CONNECT_TIMEOUT_US, lambda: process.soon(fail))
                 return
-            listener = self.listeners.get(host)
-            if listener is None:
-                self.agenda.later(self._delay_us(back), lambda: process.soon(fail))
+            port = self.ports.get((address.host, address.port))
+            delay_us = self._delay_us(back)
+            if port is None:
+                self.agenda.later(delay_us, lambda: process.soon(lambda: done(None)))
                 return
-            other = End(self, listener, listener, listener.decoder())
-            end = End(self, process, owner, decoder)
-            end.dialled = True
+            other = End(self, port.process, address.port)
+            end = End(self, process, 32768 + other.id % 32768)
             end.other, other.other = other, end
             self.ends[end.id], self.ends[other.id] = end, other
-            self.agenda.later(
-                self._delay_us(back), lambda: process.soon(lambda: made(end))
-            )
-
-        def fail() -> None:
-            done(None)
+            port.process.soon(lambda: port.accept(other))
+            self.agenda.later(delay_us, lambda: process.soon(lambda: made(end)))
 
         def made(end: End) -> None:
-            if end.is_gone or end.is_torn:
-                fail()
-                return
-            done(end)
-            if not end.is_gone:
-                end.send(owner.hello())
+            done(None if end.is_gone or end.is_torn else end)
 
         self.agenda.later(self._delay_us((process.host, host)), arrive)
 

@@ -8,28 +8,39 @@ at any moment, which takes its memory and nothing else.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from tests.sim.agenda import MS, S
-from tests.sim.network import End, Owner
-from wire.codec import Decoder, parts
-from wire.messages import Goodbye, Hello, Message
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from tests.sim.agenda import MS
+from tests.sim.chronicle import Violation
+from tests.sim.reactor import Reactor
+from tests.sim.sockets import End
+from wire.messages import Message
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-#: As in `wire.dialler`.
-SETTLED_US: Final = 1 * S
-FIRST_DELAY_US: Final = 20 * MS
+#: Whoever does something right now, and on whose behalf, the last one first.
+_acting: Final[list[Process]] = []
+
+
+def _logged(event: LogEvent) -> None:
+    if _acting:
+        _acting[-1].logged(event)
+
+
+globalLogPublisher.addObserver(_logged)
+
+
+class Gone(BaseException):
+    """The process is no more, in the middle of what it did.  No exception that
+    the shells may catch: nothing of theirs runs after it."""
 
 
 class Process:
     """Its name is its host's name, too."""
-
-    #: A key of `wire.messages.SAYS`.
-    role = ""
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -41,10 +52,17 @@ class Process:
         #: How fast its clock runs, in thousandths, and where it began.
         self.rate = world.random.randint(1000 - world.drift, 1000 + world.drift)
         self._clock_us = world.random.randrange(10**9)
+        self.reactor = Reactor(self)
+        #: What it did that it must not, found out where nothing can be raised.
+        self.broken: Violation | None = None
 
     def now_ms(self) -> int:
         """A monotonic clock, its own."""
-        return (self._clock_us + self.world.agenda.now_us * self.rate // 1000) // MS
+        return self.now_us() // MS
+
+    def now_us(self) -> int:
+        """The same, finer."""
+        return self._clock_us + self.world.agenda.now_us * self.rate // 1000
 
     def jump(self, forward_us: int) -> None:
         """Its clock jumps ahead."""
@@ -59,7 +77,16 @@ class Process:
         if self.is_paused:
             self._waiting.append(what)
             return
-        self.world.turn(self, what)
+        _acting.append(self)
+        try:
+            self.world.turn(self, what)
+        except Gone:
+            assert not self.is_alive
+        finally:
+            _acting.pop()
+        if self.broken is not None:
+            raise self.broken
+        self.turned()
 
     def later(self, delay_us: int, what: Callable[[], None]) -> None:
         """A timer of this process, by its own clock's speed."""
@@ -83,125 +110,45 @@ class Process:
         self.is_alive = False
         self._waiting.clear()
         network = self.world.network
-        if network.listeners.get(self.host) is self:
-            del network.listeners[self.host]
+        for port in [each for each in network.ports.values() if each.process is self]:
+            network.close(port)
         late_us = self.world.misfortune.lateness_us()
         for end in [each for each in network.ends.values() if each.process is self]:
             network.tear(end, late_us)
             end.is_gone = True
             network.ends.pop(end.id, None)
 
-    # -- connections ----------------------------------------------------------
+    # -- who looks on ---------------------------------------------------------
 
-    def decoder(self) -> Decoder:
-        """For a caller, whoever it is."""
-        return Decoder(None, self.role)
+    def said(self, end: End, message: Message) -> None:
+        """It sends *message*."""
+        self.world.said(end, message)
 
-    def hello(self) -> Hello:
-        """What to say first."""
-        raise NotImplementedError
+    def heard(self, end: End, message: Message) -> None:
+        """It is about to read *message*."""
+        self.world.heard(end, message)
 
-    def link_opened(self, link: End) -> Goodbye | None:
-        """Somebody called."""
-        raise NotImplementedError
+    def turned(self) -> None:
+        """It has done one thing."""
 
-    def received(self, link: End, message: Message) -> None:
-        """A caller said something."""
-        raise NotImplementedError
-
-    def link_closed(self, link: End, reason: str) -> None:
-        """A caller is gone."""
-        raise NotImplementedError
-
-
-class Line:
-    """A standing connection, dialled again and again; see `wire.dialler`."""
-
-    def __init__(
-        self,
-        process: Process,
-        owner: Owner,
-        listener_role: str,
-        address: str,
-        delay_max_us: int = 1 * S,
-    ) -> None:
-        self.process = process
-        self.owner = owner
-        self.address = address
-        self._says, self._hears = parts(process.role, listener_role)
-        self._delay_max_us = delay_max_us
-        self._failures = 0
-        self._end: End | None = None
-        self._runs = False
-        #: Of several attempts that are under way, the one that counts.
-        self._attempt = 0
-        self._dials_at_once = False
-
-    @property
-    def link(self) -> End | None:
-        """The end that is open, or None."""
-        end = self._end
-        return end if end is not None and end.is_open and not end.is_ending else None
-
-    def start(self) -> None:
-        """Dial, and never give up."""
-        if not self._runs:
-            self._runs = True
-            self._dial()
-
-    def stop(self) -> None:
-        """Say goodbye, and dial no more."""
-        self._runs = False
-        self._attempt += 1
-        if self._end is not None:
-            self._end.goodbye("stopping", "this connection is needed no more")
-
-    def redial(self) -> None:
-        """Drop what is there and dial at once."""
-        if self._end is not None:
-            self._dials_at_once = True
-            self._end.abort()
-
-    def _dial(self) -> None:
-        if not self._runs:
+    def logged(self, event: LogEvent) -> None:
+        """It has something to say to whoever operates it.  What none of our own
+        may ever log is a violation: that a rule broke (an exception may have been
+        caught by whatever called it), or that the other end spoke nonsense."""
+        if (failure := event.get("log_failure")) is not None:
+            self.breaks(failure.value)
+        words = event.get("words")
+        if words is None or event["log_level"] < LogLevel.info:
             return
-        self._attempt += 1
-        self.process.world.network.dial(
-            self.process,
-            self.owner,
-            self.address,
-            Decoder(self._hears, self._says),
-            functools.partial(self._dialled, self._attempt),
-        )
+        self.world.note(f"{self.name}: {words}")
+        if words.startswith("invariant.broken"):
+            self.broken = Violation("assertion", f"{self.name}: {words}")
+        elif words.startswith("link.broken") and "reason='silent'" not in words:
+            self.broken = Violation("protocol", f"{self.name}: {words}")
 
-    def _dialled(self, attempt: int, end: End | None) -> None:
-        if end is None:
-            if attempt == self._attempt:
-                self._again()
-        elif attempt != self._attempt:
-            end.abort()
+    def breaks(self, error: BaseException) -> None:
+        """An exception was caught that means a violation."""
+        if isinstance(error, Violation):
+            self.broken = error
         else:
-            self._end = end
-            end.on_end = self._ended
-            self.process.later(SETTLED_US, functools.partial(self._settle, end))
-
-    def _settle(self, end: End) -> None:
-        if end.is_open:
-            self._failures = 0
-
-    def _ended(self, end: End) -> None:
-        if self._end is end:
-            self._end = None
-            self._again()
-
-    def _again(self) -> None:
-        if not self._runs:
-            return
-        delay_us = min(FIRST_DELAY_US << min(self._failures, 16), self._delay_max_us)
-        self._failures += 1
-        if self._dials_at_once:
-            self._dials_at_once, delay_us = False, 0
-        half = delay_us // 2
-        self.process.later(
-            half + self.process.world.random.randint(0, half), self._dial
-        )
+            self.broken = Violation("assertion", f"{self.name}: {error!r}")
