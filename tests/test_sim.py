@@ -160,7 +160,7 @@ def test_nonsense_on_a_connection_is_a_violation() -> None:
     world.run(1_000_000)
     end = next(end for end in world.network.ends.values() if end.process.name == "s1")
     world.network.carry(end, b"\0\0\0\1\xc1")
-    with pytest.raises(Violation, match="protocol: views: link.broken"):
+    with pytest.raises(Violation, match=r"protocol: views: link\.broken"):
         world.run(1_000_000)
 
 
