@@ -42,6 +42,9 @@ class Network:
         #: (from, to) -> how much longer things take, in microseconds.
         self.slow: dict[tuple[str, str], int] = {}
         self.delay_us = (50, 2 * MS)
+        #: How much of what was sent on a connection may be unread before the
+        #: sender is asked to wait.
+        self.unread_bytes_max = random.choice((100, 1000, 1 << 16))
         #: A checksum over everything that was ever delivered, and when.
         self.trace = 0
         self._ids = 0
@@ -119,6 +122,16 @@ class Network:
             ready_us = max(ready_us, end.flight[-1][0])
         end.flight.append((ready_us, data))
         self._await(end)
+
+    def acknowledge(self, end: End) -> None:
+        """Let whoever waits at the other end know how much was read here."""
+        path = (end.process.host, end.other.process.host)
+
+        def arrive() -> None:
+            if path not in self.cut:  # `mend` does it again.
+                end.other.process.soon(end.other.drained)
+
+        self.agenda.later(self._delay_us(path), arrive)
 
     def _await(self, end: End) -> None:
         if not end.is_due and end.flight:
@@ -203,3 +216,5 @@ class Network:
         """What stood still goes on where it may."""
         for end in list(self.ends.values()):
             self._await(end)
+            if end.is_clogged:
+                self.acknowledge(end.other)

@@ -2,8 +2,7 @@
 Sockets: what a process has in its hands of a connection, of a port that it
 listens on, and of an attempt to call somebody.
 
-They are to the real listeners, diallers and links what Twisted's are.  What
-waits to be sent waits on the network alone, and nobody is asked to wait for it.
+They are to the real listeners, diallers and links what Twisted's are.
 """
 
 from __future__ import annotations
@@ -83,6 +82,9 @@ class End:
         #: here and is not read, with where it ends.
         self._sent_bytes = self._read_bytes = 0
         self._coming: deque[tuple[int, Message]] = deque()
+        #: Who is asked to wait while too much of what was sent is not read.
+        self._producer: Any = None
+        self.is_clogged = False
 
     def __repr__(self) -> str:
         return f"{self.process.name}#{self.id}"
@@ -106,6 +108,21 @@ class End:
             self.other._coming.append((self._sent_bytes + end, message))
         self._sent_bytes += len(data)
         self.network.carry(self, data)
+        if self._producer is not None and not self.is_clogged and self._is_full(1):
+            self.is_clogged = True
+            self._producer.pauseProducing()
+
+    def _is_full(self, parts: int) -> bool:
+        """Is one of so many parts of what may be unread on its way?"""
+        unread_bytes = self._sent_bytes - self.other._read_bytes
+        return unread_bytes * parts > self.network.unread_bytes_max
+
+    def drained(self) -> None:
+        """The other end has read; perhaps enough."""
+        if self.is_clogged and not self._is_full(2):
+            self.is_clogged = False
+            if self._producer is not None:
+                self._producer.resumeProducing()
 
     def loseConnection(self) -> None:
         """Send nothing more, read on, and close when the other end does."""
@@ -124,11 +141,13 @@ class End:
         self.network.tear(self, 0)
         self.gone("connection lost")
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """What is sent waits nowhere but on its way."""
+    def registerProducer(self, producer: object, streaming: bool) -> None:  # noqa: ARG002
+        """Ask that one to wait."""
+        self._producer = producer
 
     def unregisterProducer(self) -> None:
-        """Nobody was asked to wait."""
+        """Ask nobody any more."""
+        self._producer = None
 
     def pauseProducing(self) -> None:
         """Read nothing more."""
@@ -171,6 +190,8 @@ class End:
         coming = self._coming
         while coming and coming[0][0] <= self._read_bytes:
             self.process.heard(self, coming.popleft()[1])
+        if self.other.is_clogged:
+            self.network.acknowledge(self)
         self.protocol.dataReceived(data)
 
     def gone(self, reason: str) -> None:
@@ -180,6 +201,8 @@ class End:
         self.is_gone = self.is_ending = True
         self.flight.clear()
         self.network.ends.pop(self.id, None)
+        if self._producer is not None:
+            self._producer.stopProducing()
         if self.protocol is not None:
             self.protocol.connectionLost(FAILURES[reason])
 
