@@ -177,6 +177,12 @@ class Service:
         self.run(down_s)
         self.world.start_views()
 
+    def stop_views(self) -> None:
+        """The view service is stopped as an operator stops it."""
+        views = self.world.views_process
+        views.leave()
+        self.until(lambda: not views.is_alive, 5, "the view service's end")
+
     def lossy(self, requests: int, answers: int) -> None:
         """So many percent of what clerks and servers say to each other gets lost,
         and with it the connection: that is how a stream loses something."""

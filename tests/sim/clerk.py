@@ -5,19 +5,19 @@ A clerk process: the real clerk, and somebody who calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.python.failure import Failure
 
 from client.clerk import Clerk, Reply
 from client.conversation import Conversation
 from client.errors import CommandError, InDoubt, NotExecuted
+from tests.sim.agenda import MS
 from tests.sim.checker_clerks import DONE, IN_DOUBT, NOT_EXECUTED, OPEN, Call
 from tests.sim.model import Answer
 from tests.sim.process import Process
 from tests.sim.sockets import End
-from tests.sim.views import PORT as VIEWS_PORT
-from wire.addresses import format_address
+from tests.sim.views import addresses
 from wire.commands import (
     AnyCommand,
     Append,
@@ -33,14 +33,20 @@ from wire.messages import Batch, Message
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+#: How long after its deadline a call may end.
+LATE_US: Final = 5 * MS
+
 
 class ClerkProcess(Process):
     """One clerk; its calls outlive it."""
 
     def __init__(self, world: World, name: str, window: int = 4) -> None:
         super().__init__(world, name)
-        views = format_address(world.network.ip("views"), VIEWS_PORT)
-        self._clerk = Clerk(self.reactor, views, window=window, random=world.random)
+        self._clerk = Clerk(
+            self.reactor, addresses(world), window=window, random=world.random
+        )
+        #: Has it hung up, having been closed?
+        self.is_closed = False
         self.calls: dict[int, Call] = {}
         #: Of the calls that have not ended.
         self._replies: dict[int, Reply[Any]] = {}
@@ -71,7 +77,17 @@ class ClerkProcess(Process):
             *(self._answered, self._failed), (number,), None, (number,), None
         )
         reply.addErrback(self._broke)
+        if timeout_ms is not None and self.rate == 1000:
+            due_us = self.now_us() + timeout_ms * MS
+            self.later(timeout_ms * MS + LATE_US, lambda: self._due(number, due_us))
         return number
+
+    def _due(self, number: int, due_us: int) -> None:
+        """By now that call must have ended, unless the clock was changed."""
+        is_late = self.now_us() >= due_us and self.rate == 1000
+        text = f"{self.name} still waits for call {number}"
+        late = is_late and number in self._replies
+        self.world.require(not late, "deadlines are kept", text)
 
     def _begin(self, command: AnyCommand, timeout: float | None) -> Reply[Any]:
         clerk = self._clerk
@@ -99,7 +115,10 @@ class ClerkProcess(Process):
 
     def close(self) -> None:
         """Finish, and hang up."""
-        self._clerk.close()
+        self._clerk.close().addCallback(self._closed)
+
+    def _closed(self, _: None) -> None:
+        self.is_closed = True
 
     def end(self) -> None:
         """The process is gone; what it waited for is in doubt."""

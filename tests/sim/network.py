@@ -97,8 +97,8 @@ class Network:
             if port is None:
                 self.agenda.later(delay_us, lambda: process.soon(lambda: done(None)))
                 return
-            other = End(self, port.process, address.port)
-            end = End(self, process, 32768 + other.id % 32768)
+            other = End(self, port.process, address.port, dialled=False)
+            end = End(self, process, 32768 + other.id % 32768, dialled=True)
             end.other, other.other = other, end
             self.ends[end.id], self.ends[other.id] = end, other
             port.process.soon(lambda: port.accept(other))

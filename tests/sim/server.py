@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted.python.failure import Failure
-
 from pbserver.limits import Limits
 from pbserver.primary import Primary
 from pbserver.service import ServerService, Settings
@@ -15,7 +13,7 @@ from pbserver.sessions import Answer, Sessions
 from pbserver.store import Store
 from tests.sim.process import Process
 from tests.sim.sockets import End
-from tests.sim.views import PORT as VIEWS_PORT
+from tests.sim.views import addresses
 from wire.addresses import format_address
 from wire.messages import Entry, Member, Message
 
@@ -47,7 +45,7 @@ class ServerProcess(Process):
         settings = Settings(
             name,
             f"tcp:{PORT}",
-            (format_address(world.network.ip("views"), VIEWS_PORT),),
+            addresses(world),
             self._fresh,
             limits=Limits(**world.limits),
         )
@@ -90,14 +88,12 @@ class ServerProcess(Process):
             self.reactor.callLater(0, self._shut_down)
 
     def _shut_down(self) -> None:
-        self._service.stopService().addCallback(self._ended).addErrback(self._stuck)
+        stopped = self._service.stopService().addCallback(self._ended)
+        stopped.addErrback(lambda failure: self.breaks(failure.value))
 
     def _ended(self, _: None) -> None:
         self.end()
         self.world.stopped(self, self.stopped)
-
-    def _stuck(self, failure: Failure) -> None:
-        failure.raiseException()
 
     # -- who looks on -----------------------------------------------------------
 

@@ -57,8 +57,11 @@ class End:
 
     other: End
 
-    def __init__(self, network: Network, process: Process, port: int) -> None:
+    def __init__(
+        self, network: Network, process: Process, port: int, *, dialled: bool
+    ) -> None:
         self.id = network.next_id()
+        self.is_dialled = dialled
         self.network = network
         self.process = process
         #: A `wire.link.Link`, perhaps in wrappings, once the process has it.

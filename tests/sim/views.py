@@ -18,6 +18,7 @@ from viewservice.options import Settings
 from viewservice.service import ViewService
 from viewservice.statefile import decode, encode
 from viewservice.views import Views
+from wire.addresses import format_address
 from wire.links import Link
 from wire.messages import Message, Ping
 
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 PORT: Final = 7400
+#: Where nobody is.
+NOWHERE: Final = "tcp:10.255.255.1:7400"
+
+
+def addresses(world: World) -> tuple[str, ...]:
+    """Where the view service is, as an operator may have written it down: with
+    another address before it that is no good any more."""
+    address = format_address(world.network.ip("views"), PORT)
+    if world.misfortune.is_over or world.random.randrange(4):
+        return (address,)
+    return NOWHERE, address
 
 
 class WatchedViews(ViewService):
@@ -61,6 +73,16 @@ class ViewsProcess(Process):
     def views(self) -> Views:
         """All that it knows."""
         return self._service.views
+
+    def leave(self) -> None:
+        """Stop as an operator stops it."""
+        self.world.note("views leave")
+        self.soon(self._shut_down)
+
+    def _shut_down(self) -> None:
+        stopped = self._service.stopService()
+        stopped.addCallback(lambda _: self.end())
+        stopped.addErrback(lambda failure: self.breaks(failure.value))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.reactor.seconds(), UTC)
