@@ -4,9 +4,14 @@ What the real shells must do in the simulator beyond what its checkers look for.
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from tests.lab.service import Service
+from tests.sim.checker_clerks import Call, suffix
+from tests.sim.clerk import ClerkProcess
+from wire.commands import Append, Get
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
@@ -51,3 +56,70 @@ def test_a_view_service_that_is_stopped_in_order_is_found_again() -> None:
     assert lab.view == before
     lab.kill(lab.primary)
     clerk.put("a", "3")
+
+
+def test_who_leads_no_more_hangs_up() -> None:
+    lab = Service(servers=3)
+    old = lab.primary
+    lab.cut_off(old)
+    lab.until(lambda: lab.primary != old, 5, "another primary")
+    lab.heal()
+    lab.run(3)
+    called = {
+        end.other.process.name
+        for end in lab.world.network.ends.values()
+        if end.is_dialled and end.process.name == old
+    }
+    assert called == {"views"}
+
+
+class Eager:
+    """Somebody who does everything from within the end of a call."""
+
+    CALLS = 150
+
+    def __init__(self, clerk: ClerkProcess, random: Random) -> None:
+        self._clerk = clerk
+        self._random = random
+        self.left = self.CALLS
+        clerk.on_ended = self._ended
+        self._call()
+
+    @property
+    def is_done(self) -> bool:
+        return self._clerk.is_closed
+
+    def _call(self) -> None:
+        if self.left:
+            self.left -= 1
+            number = self._clerk.conversation.calls.last + 1
+            append = Append(b"a", suffix(self._clerk.name, number))
+            timeout_ms = self._random.choice((None, None, None, 30, 300))
+            command = self._random.choice((append, append, Get(b"a")))
+            self._clerk.call(command, timeout_ms)
+            if not self.left:
+                self._clerk.close()
+
+    def _ended(self, ended: Call) -> None:  # noqa: ARG002
+        for _ in range(self._random.choice((1, 1, 2, 3))):
+            self._call()
+        if not self._random.randrange(6):
+            self._clerk.give_up(self._random.choice(list(self._clerk.calls)))
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_a_clerk_may_do_anything_when_a_call_ends(seed: int) -> None:
+    random = Random(seed)
+    lab = Service(servers=3, seed=seed, window=random.choice((1, 2, 8)))
+    network = lab.world.network
+    eager = [Eager(lab.clerk().process, random) for _ in range(3)]
+    for step in range(10):
+        lab.run(random.randrange(30) / 1000)
+        ends = [e for e in network.ends.values() if e.process in lab.world.clerks]
+        for end in random.sample(ends, min(1, len(ends))):
+            network.tear(end, random.choice((0, 200_000)))
+        if step == 1:
+            assert not all(each.is_done for each in eager)
+            lab.kill(lab.primary)
+    lab.until(lambda: all(each.is_done for each in eager), 10, "everybody has hung up")
+    lab.judge("a")
