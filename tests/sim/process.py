@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from tests.sim.agenda import MS
+from tests.sim.agenda import MS, S
 from tests.sim.chronicle import Violation
 from tests.sim.reactor import Reactor
 from tests.sim.sockets import End
@@ -21,6 +23,10 @@ from wire.messages import Message
 
 if TYPE_CHECKING:
     from tests.sim.world import World
+
+#: How long a process may take to stop in order: a peer that does not close its
+#: end costs `wire.link.LINGER_S`, and nothing takes longer.
+STOPPING_US: Final = 3 * S
 
 #: Whoever does something right now, and on whose behalf, the last one first.
 _acting: Final[list[Process]] = []
@@ -117,6 +123,18 @@ class Process:
             network.tear(end, late_us)
             end.is_gone = True
             network.ends.pop(end.id, None)
+
+    def shut_down(self, service: Service, done: Callable[[], None]) -> None:
+        """Stop *service* as twistd does, which must not take long; then *done*."""
+
+        def be_gone() -> None:
+            text = f"{self.name} cannot stop"
+            self.world.require(False, "everything ends", text)
+
+        stopped: Deferred[None] = service.stopService()
+        stopped.addCallback(lambda _: done())
+        stopped.addErrback(lambda failure: self.breaks(failure.value))
+        self.later(STOPPING_US, be_gone)
 
     # -- who looks on ---------------------------------------------------------
 

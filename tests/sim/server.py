@@ -88,10 +88,9 @@ class ServerProcess(Process):
             self.reactor.callLater(0, self._shut_down)
 
     def _shut_down(self) -> None:
-        stopped = self._service.stopService().addCallback(self._ended)
-        stopped.addErrback(lambda failure: self.breaks(failure.value))
+        self.shut_down(self._service, self._ended)
 
-    def _ended(self, _: None) -> None:
+    def _ended(self) -> None:
         self.end()
         self.world.stopped(self, self.stopped)
 

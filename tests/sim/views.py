@@ -77,12 +77,7 @@ class ViewsProcess(Process):
     def leave(self) -> None:
         """Stop as an operator stops it."""
         self.world.note("views leave")
-        self.soon(self._shut_down)
-
-    def _shut_down(self) -> None:
-        stopped = self._service.stopService()
-        stopped.addCallback(lambda _: self.end())
-        stopped.addErrback(lambda failure: self.breaks(failure.value))
+        self.soon(lambda: self.shut_down(self._service, self.end))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.reactor.seconds(), UTC)
