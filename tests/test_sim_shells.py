@@ -27,7 +27,7 @@ def test_who_has_left_is_forgotten(seed: int) -> None:
         caller.process.close()
     for caller in callers[3:]:
         caller.process.end()
-    lab.until(lambda: all(c.process.is_closed for c in callers[:3]), 1, "the end")
+    lab.until(lambda: all(c.process.has_hung_up for c in callers[:3]), 1, "the end")
     lab.whole()
     lab.run(3)
     ends = lab.world.network.ends.values()
@@ -87,7 +87,7 @@ class Eager:
 
     @property
     def is_done(self) -> bool:
-        return self._clerk.is_closed
+        return self._clerk.has_hung_up
 
     def _call(self) -> None:
         if self.left:

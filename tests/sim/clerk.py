@@ -45,8 +45,8 @@ class ClerkProcess(Process):
         self._clerk = Clerk(
             self.reactor, addresses(world), window=window, random=world.random
         )
-        #: Has it hung up, having been closed?
-        self.is_closed = False
+        #: Was it closed, and is it done with everything?
+        self.has_hung_up = False
         self.calls: dict[int, Call] = {}
         #: Of the calls that have not ended.
         self._replies: dict[int, Reply[Any]] = {}
@@ -115,10 +115,10 @@ class ClerkProcess(Process):
 
     def close(self) -> None:
         """Finish, and hang up."""
-        self._clerk.close().addCallback(self._closed)
+        self._clerk.close().addCallback(self._hung_up)
 
-    def _closed(self, _: None) -> None:
-        self.is_closed = True
+    def _hung_up(self, _: None) -> None:
+        self.has_hung_up = True
 
     def end(self) -> None:
         """The process is gone; what it waited for is in doubt."""
