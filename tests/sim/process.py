@@ -71,8 +71,9 @@ class Process:
         return self._clock_us + self.world.agenda.now_us * self.rate // 1000
 
     def jump(self, forward_us: int) -> None:
-        """Its clock jumps ahead."""
+        """Its clock jumps ahead, and what is due by it is due."""
         self._clock_us += forward_us
+        self.reactor.clock_changed()
 
     # -- doing things ---------------------------------------------------------
 

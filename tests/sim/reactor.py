@@ -3,7 +3,8 @@ A reactor for one simulated process: its clock, its timers and its sockets.
 
 To the real shells this is the reactor.  What they schedule for "the end of this
 turn" happens together and in order, at once or a little later, since other work
-of the process may come first; what is due after a while is never early.
+of the process may come first.  What is due after a while is due by the process's
+clock, as with Twisted: who sets the clock, sets the timers.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ ROUNDING_US: Final = 2
 
 @implementer(IDelayedCall)
 class Timer:
-    """Something that is to be done, once."""
+    """Something that is to be done, once, when the process's clock says so."""
 
-    __slots__ = ("_due_s", "_is_cancelled", "_what")
+    __slots__ = ("_is_cancelled", "_what", "due_us")
 
-    def __init__(self, what: Callable[[], object], due_s: float) -> None:
+    def __init__(self, what: Callable[[], object], due_us: int) -> None:
         self._what: Callable[[], object] | None = what
-        self._due_s = due_s
         self._is_cancelled = False
+        self.due_us = due_us
 
     def active(self) -> bool:
         """Is it still to be done?"""
@@ -47,7 +48,7 @@ class Timer:
 
     def getTime(self) -> float:
         """When, by the process's clock."""
-        return self._due_s
+        return self.due_us / S
 
     def cancel(self) -> None:
         """Do not."""
@@ -70,6 +71,8 @@ class Reactor:
         self._process = process
         #: What is to be done when this turn has ended.
         self._next: list[Timer] = []
+        #: What is to be done later, and perhaps some of what was cancelled.
+        self._timers: dict[Timer, None] = {}
 
     def seconds(self) -> float:
         """The process's own clock."""
@@ -81,16 +84,39 @@ class Reactor:
         """Do that after so many seconds of the process's clock."""
         if args or kwargs:
             what = functools.partial(what, *args, **kwargs)
-        timer = Timer(what, self.seconds() + delay_s)
+        now_us = self._process.now_us()
         if delay_s > 0:
-            delay_us = math.ceil(delay_s * S) + ROUNDING_US
-            self._process.later(delay_us, timer.fire)
+            timer = Timer(what, now_us + math.ceil(delay_s * S) + ROUNDING_US)
+            self._timers[timer] = None
+            self._await(timer)
             return timer
+        timer = Timer(what, now_us)
         self._next.append(timer)
         if len(self._next) == 1:
             turn_us = self._process.world.random.choice(TURN_US)
             self._process.later(turn_us, self._turn)
         return timer
+
+    def clock_changed(self) -> None:
+        """The process's clock says something else now; what is due by it is due."""
+        for timer in sorted(self._timers, key=lambda timer: timer.due_us):
+            if timer.active():
+                self._await(timer)
+            else:
+                del self._timers[timer]
+
+    def _await(self, timer: Timer) -> None:
+        delay_us = max(0, timer.due_us - self._process.now_us())
+        self._process.later(delay_us, functools.partial(self._came, timer))
+
+    def _came(self, timer: Timer) -> None:
+        if timer not in self._timers:
+            return
+        if timer.active() and self._process.now_us() < timer.due_us - ROUNDING_US:
+            self._await(timer)  # The clock was set back, or stood still.
+            return
+        del self._timers[timer]
+        timer.fire()
 
     def _turn(self) -> None:
         timers, self._next = self._next, []
