@@ -154,7 +154,10 @@ class Conversation:
 
     def _ask(self, reads: Commands) -> Query:
         session = self.session
-        if session is None or session.birth is None:
+        if session is None or not session.outstanding:
+            # What was answered is committed, so whoever answers has it.  To name
+            # the session all the same could be to wait for ever: evicted, and
+            # opened again by a late copy of its opening, it is empty.
             return self.queries.ask(reads, NO_SESSION, 0)
         # What was sent is sent again before any query, so to name the last is
         # never to wait for longer; and it holds for every read in here.

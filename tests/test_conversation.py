@@ -309,6 +309,14 @@ def test_a_read_does_not_wait_for_a_write_that_was_given_up() -> None:
     assert table.said() == [Query(1, session_id(1), 2, body("after b"))]
 
 
+def test_a_read_names_no_session_that_could_have_begun_anew() -> None:
+    # Evicted, and opened again by a late copy of its opening, it would never
+    # have the batch that is named, and the read would be asked for ever.
+    table = in_session()
+    table.read("r")
+    assert table.said() == [Query(1, NO_SESSION, 0, body("r"))]
+
+
 def test_a_read_that_goes_alone_shares_its_query_with_nobody() -> None:
     table = connected()
     for number in range(5):
