@@ -43,9 +43,12 @@ class Violation(Exception):  # noqa: N818 -- of a promise, in whoever is watched
     """A promise was broken: *rule* says which, *text* by what."""
 
     def __init__(self, rule: str, text: str) -> None:
-        super().__init__(f"{rule}: {text}")
+        super().__init__(rule, text)
         self.rule = rule
         self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
 
 
 class Chronicle:

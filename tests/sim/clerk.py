@@ -120,6 +120,12 @@ class ClerkProcess(Process):
     def _hung_up(self, _: None) -> None:
         self.has_hung_up = True
 
+    def give_up_all(self) -> None:
+        """Wait for nothing that was asked."""
+        for number, call in list(self.calls.items()):
+            if call.outcome == OPEN:
+                self.give_up(number)
+
     def end(self) -> None:
         """The process is gone; what it waited for is in doubt."""
         super().end()

@@ -1,305 +1,170 @@
 """
 Misfortune: what befalls a world, drawn from its seed.
 
-Each seed draws which kinds of misfortune it knows and how often they come, so
-that some worlds are all crashes and others all slow links; what is rare in one
-mixture is common in another.
+Every fault has a name, and all that is drawn for it follows from the seed and
+that name: 1, 2, 3, ... are those that come when they come; ``v4`` comes with
+view 4, ``t2`` with the second transfer, ``b7`` and ``w7`` before and after the
+seventh time that the view service writes.  Leaving out some of them changes nothing about the
+others, which is what makes a failing world small (`tests.sim.shrink`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.sim.agenda import MS, S
+from tests.sim.excerpt import Excerpt
+from tests.sim.faults import KINDS, SCHEDULED
+from tests.sim.faults_network import NetworkFaults
+from tests.sim.faults_process import ProcessFaults
+from tests.sim.sockets import End
+from tests.sim.streams import stream
 
 if TYPE_CHECKING:
-    from tests.sim.server import ServerProcess
     from tests.sim.world import World
 
-#: Kind -> how likely a seed knows it, in percent.
-KINDS: Final = {
-    "crash": 70,
-    "crash without mercy": 8,
-    "pause": 50,
-    "break": 60,
-    "half break": 50,
-    "cut": 50,
-    "cut one way": 50,
-    "isolate": 40,
-    "slow": 50,
-    "views crash": 40,
-    "views pause": 30,
-    "views crash before writing": 30,
-    "views crash after writing": 30,
-    "jump": 30,
-    "leave": 30,
-    "clerk crash": 20,
-    "just then": 50,
-    "founders": 15,
-}
+#: One in so many views, writings and transfers is struck, where it can be.
+ONE_IN: Final = {"v": 2, "b": 12, "w": 12, "t": 2}
 
-#: What happens to a member of a view that was just made.
-JUST_THEN: Final = ("crash", "pause", "break", "cut", "cut from views", "slow")
+
+class Struck(NamedTuple):
+    """A fault that has struck."""
+
+    name: str
+    kind: str
+    at_us: int
 
 
 class Misfortune:
     """What can happen, and does."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, seed: int, excerpt: Excerpt) -> None:
         self._world = world
-        self._random = random
-        self.is_over = False
-        self.kinds = [
-            kind for kind, percent in KINDS.items() if random.randrange(100) < percent
-        ]
+        self._seed = seed
+        self._excerpt = excerpt
+        random = stream(seed, "misfortune")
+        drawn = [kind for kind, part in KINDS.items() if random.randrange(100) < part]
+        self.kinds = [kind for kind in KINDS if kind in (excerpt.kinds or ())]
+        if excerpt.kinds is None:
+            self.kinds = drawn
         self._gap_max_us = random.choice((150, 400, 1000)) * MS
-        self._does: dict[str, Callable[[], str]] = {
-            "crash": self._crash,
-            "crash without mercy": self._crash_anybody,
-            "pause": self._pause,
-            "break": self._break,
-            "half break": self._half_break,
-            "cut": self._cut,
-            "cut one way": self._cut_one_way,
-            "isolate": self._isolate,
-            "slow": self._slow,
-            "views crash": self._views_crash,
-            "views pause": self._views_pause,
-            "jump": self._jump,
-            "leave": self._leave,
-            "clerk crash": self._clerk_crash,
-        }
+        self.drift = random.choice((20, 250)) if "drift" in self.kinds else 0
+        self._lateness = stream(seed, "lateness")
+        self._scheduled = [kind for kind in self.kinds if kind in SCHEDULED]
+        self._counts: Counter[str] = Counter()
+        self.is_over = False
+        self.struck: list[Struck] = []
+        processes = ProcessFaults(world, self.later)
+        network = NetworkFaults(world, self.later)
+        self._does = {**processes.does, **network.does}
+        self._processes, self._network = processes, network
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each kind has struck."""
+        return Counter(fault.kind for fault in self.struck)
+
+    # -- when it comes --------------------------------------------------------
 
     def begin(self) -> None:
         """From now on things go wrong."""
-        self._world.agenda.later(self._gap_us(), self._strike)
+        if self._scheduled:
+            self._await(1)
 
-    def strikes(self, kind: str) -> bool:
-        """Does a misfortune of that kind, for which this is the moment, happen?"""
-        return (
-            not self.is_over and kind in self.kinds and self._random.randrange(12) == 0
-        )
+    def _await(self, number: int) -> None:
+        gap_us = stream(self._seed, f"gap {number}").randrange(self._gap_max_us)
+        self._world.agenda.later(gap_us, lambda: self._come(number))
+
+    def _come(self, number: int) -> None:
+        if not self.is_over:
+            self._await(number + 1)
+            self._strike(str(number), self._scheduled, self._does)
 
     def moved(self, members: list[str], *, founding: bool) -> None:
         """A view was just made: the most delicate moment that there is."""
-        if self.is_over:
-            return
+        host = members[0]
         if founding and "founders" in self.kinds:
-            self._stop_founder(members[0])
-        elif "just then" in self.kinds and self._random.randrange(2):
-            host = self._random.choice(members)
-            self._world.agenda.later(
-                self._random.randrange(20 * MS), lambda: self._just_then(host)
-            )
-
-    def _stop_founder(self, host: str) -> None:
-        """Keep it from acknowledging its view until it counts as dead."""
-        settings = self._world.settings
-        dead_us = (settings.dead_pings + 2) * settings.interval_us
-        undo = self._random.choice((self._pause_one, self._cut_from_views))(host)
-        self._world.note(f"founder {host} is stopped")
-        self._world.agenda.later(dead_us + self._random.randrange(dead_us), undo)
-
-    def _pause_one(self, host: str) -> Callable[[], None]:
-        server = self._world.servers[host]
-        server.pause()
-        return server.wake
-
-    def _cut_from_views(self, host: str) -> Callable[[], None]:
-        network = self._world.network
-        paths = {(host, "views"), ("views", host)}
-        network.cut |= paths
-
-        def mend() -> None:
-            network.cut -= paths
-            network.mend()
-
-        return mend
-
-    def _just_then(self, host: str) -> None:
-        if self.is_over:
+            does = {"founders": lambda: self._processes.stop_founder(host)}
+            self._on("v", ["founders"], does, one_in=1)
             return
-        world, network = self._world, self._world.network
-        kind = self._random.choice(JUST_THEN)
-        server = world.servers[host]
-        if kind == "crash" and server in self._spared():
-            self._end([server], lambda server: server.end())
-        elif kind == "pause":
-            server.pause()
-            self._for_a_while(server.wake)
-        elif kind == "break":
-            ends = [end for end in network.ends.values() if end.process is server]
-            if ends:
-                late_us = self._random.choice((0, self._random.randrange(3 * S)))
-                network.tear(self._random.choice(ends), late_us)
-        elif kind == "cut":
-            others = [each for each in self._hosts() if each != host]
-            other = self._random.choice(others)
-            self._cut_between([(host, other), (other, host)])
-        elif kind == "cut from views":
-            self._cut_between(
-                self._random.choice(
-                    ([(host, "views"), ("views", host)], [(host, "views")])
-                )
-            )
-        elif kind == "slow":
-            others = [each for each in self._hosts() if each != host]
-            self._slow_down((host, self._random.choice(others)))
-        world.note(f"just then: {kind} {host}")
+
+        def strike() -> str:
+            return self._processes.just_then(members, self._network)
+
+        self._on("v", ["just-then"], {"just-then": strike}, within_us=20 * MS)
+
+    def writes(self, *, before: bool) -> bool:
+        """The view service is about to write, or has written and told nobody
+        -> whether it ends here."""
+        when, letter = ("before", "b") if before else ("after", "w")
+        kind = f"views-crash-{when}-writing"
+        return self._on(letter, [kind], {kind: self._processes.crash_views})
+
+    def transferring(self, end: End) -> None:
+        """A snapshot begins to be sent."""
+        does = {
+            "slow-transfer": lambda: self._network.slow_transfer(end),
+            "break-transfer": lambda: self._processes.break_transfer(
+                end, self._network
+            ),
+        }
+        self._on("t", list(does), does, within_us=10 * MS)
+
+    def _on(
+        self,
+        letter: str,
+        kinds: list[str],
+        does: dict[str, Callable[[], str]],
+        *,
+        one_in: int = 0,
+        within_us: int = 0,
+    ) -> bool:
+        """Something is the case for the nth time -> whether a fault comes now."""
+        self._counts[letter] += 1
+        name = f"{letter}{self._counts[letter]}"
+        kinds = [kind for kind in kinds if kind in self.kinds]
+        if self.is_over or not kinds:
+            return False
+        random = stream(self._seed, f"moment {name}")
+        if random.randrange(one_in or ONE_IN[letter]):
+            return False
+        if not within_us:
+            return self._strike(name, kinds, does)
+
+        def come() -> None:
+            if not self.is_over:
+                self._strike(name, kinds, does)
+
+        self._world.agenda.later(random.randrange(within_us), come)
+        return True
+
+    def _strike(
+        self, name: str, kinds: list[str], does: dict[str, Callable[[], str]]
+    ) -> bool:
+        """Do one of *kinds*, unless that fault is left out, or finds nobody."""
+        if not self._excerpt.has(name):
+            return False
+        random = stream(self._seed, f"fault {name}")
+        kind = random.choice(kinds)
+        self._processes.random = self._network.random = self.random = random
+        found = does[kind]()
+        if not found:
+            return False
+        self.struck.append(Struck(name, kind, self._world.agenda.now_us))
+        self._world.note(f"fault {name}, {kind}: {found}")
+        return True
+
+    # -- and goes -------------------------------------------------------------
+
+    def later(self, undo: Callable[[], None], most_us: int = 2 * S) -> None:
+        """Undo what was just done, some time later."""
+        delay_us = self.random.choice((20 * MS, 200 * MS, most_us))
+        self._world.agenda.later(self.random.randrange(delay_us), undo)
 
     def lateness_us(self) -> int:
         """How long until the other end learns that a process is gone."""
-        if self.is_over or self._random.randrange(4):
+        if self.is_over or self._lateness.randrange(4):
             return 0
-        return self._random.randrange(2 * S)
-
-    def _gap_us(self) -> int:
-        return self._random.randrange(self._gap_max_us)
-
-    def _strike(self) -> None:
-        if self.is_over:
-            return
-        kinds = [kind for kind in self.kinds if kind in self._does]
-        if kinds:
-            kind = self._random.choice(kinds)
-            self._world.note(f"{kind}: {self._does[kind]()}")
-        self._world.agenda.later(self._gap_us(), self._strike)
-
-    def _for_a_while(self, what: Callable[[], None], most_us: int = 2 * S) -> None:
-        """Undo something later."""
-        delay_us = self._random.choice((20 * MS, 200 * MS, most_us))
-        self._world.agenda.later(self._random.randrange(delay_us), what)
-
-    # -- processes ------------------------------------------------------------
-
-    def _crash(self) -> str:
-        return self._end(self._spared(), lambda server: server.end())
-
-    def _crash_anybody(self) -> str:
-        return self._end(self._world.running(), lambda server: server.end())
-
-    def _leave(self) -> str:
-        return self._end(self._spared(), lambda server: server.leave())
-
-    def _spared(self) -> list[ServerProcess]:
-        """Those without whom nothing is lost."""
-        world = self._world
-        heirs = world.chronicle.heirs()
-        if len(heirs) > 1 or not world.chronicle.commit:
-            return world.running()
-        return [server for server in world.running() if server not in heirs]
-
-    def _end(
-        self, servers: list[ServerProcess], end: Callable[[ServerProcess], None]
-    ) -> str:
-        if not servers:
-            return "nobody"
-        server = self._random.choice(servers)
-        end(server)
-        self._for_a_while(lambda: self._world.start_server(server.name))
-        return server.name
-
-    def _pause(self) -> str:
-        process = self._random.choice([*self._world.running(), *self._world.clerks])
-        process.pause()
-        self._for_a_while(process.wake)
-        return process.name
-
-    def _views_crash(self) -> str:
-        self._world.crash_views()
-        return ""
-
-    def _views_pause(self) -> str:
-        process = self._world.views_process
-        process.pause()
-        self._for_a_while(process.wake)
-        return ""
-
-    def _jump(self) -> str:
-        process = self._random.choice([*self._world.running(), *self._world.clerks])
-        process.jump(self._random.choice((50 * MS, S, 3600 * S)))
-        return process.name
-
-    def _clerk_crash(self) -> str:
-        return self._world.replace_clerk()
-
-    def crashed_views(self) -> None:
-        """The view service is gone; somebody starts it again."""
-        self._for_a_while(self._world.start_views)
-
-    # -- the network ----------------------------------------------------------
-
-    def _break(self) -> str:
-        return self._tear(0)
-
-    def _half_break(self) -> str:
-        return self._tear(self._random.randrange(3 * S))
-
-    def _tear(self, late_us: int) -> str:
-        network = self._world.network
-        if not network.ends:
-            return "nothing"
-        ends = list(network.ends.values())
-        servers = self._world.servers
-        if self._random.randrange(2):
-            between = [
-                end
-                for end in ends
-                if end.process.host in servers and end.other.process.host in servers
-            ]
-            ends = between or ends
-        end = self._random.choice(ends)
-        network.tear(end, late_us)
-        return repr(end)
-
-    def _hosts(self) -> list[str]:
-        return self._world.hosts()
-
-    def _pair(self) -> tuple[str, str]:
-        """Two places; half the time two of those who serve."""
-        hosts = self._hosts()
-        serving = [member.name for member in self._world.chronicle.view.members()]
-        if len(serving) > 1 and self._random.randrange(2):
-            hosts = serving
-        one, other = self._random.sample(hosts, 2)
-        return one, other
-
-    def _cut(self) -> str:
-        one, other = self._pair()
-        return self._cut_between([(one, other), (other, one)])
-
-    def _cut_one_way(self) -> str:
-        one, other = self._pair()
-        return self._cut_between([(one, other)])
-
-    def _isolate(self) -> str:
-        hosts = self._hosts()
-        group = self._random.sample(hosts, self._random.randint(1, len(hosts) // 2))
-        rest = [host for host in hosts if host not in group]
-        both = self._random.randrange(2)
-        paths = [(one, other) for one in group for other in rest]
-        if both:
-            paths += [(other, one) for one, other in paths]
-        return self._cut_between(paths)
-
-    def _cut_between(self, paths: list[tuple[str, str]]) -> str:
-        network = self._world.network
-        network.cut.update(paths)
-
-        def mend() -> None:
-            network.cut.difference_update(paths)
-            network.mend()
-
-        self._for_a_while(mend)
-        return " ".join(f"{one}>{other}" for one, other in paths)
-
-    def _slow(self) -> str:
-        return self._slow_down(self._pair())
-
-    def _slow_down(self, path: tuple[str, str]) -> str:
-        slow = self._world.network.slow
-        slow[path] = self._random.randrange(300 * MS)
-        self._for_a_while(lambda: slow.pop(path, None))
-        return " > ".join(path)
+        return self._lateness.randrange(2 * S)

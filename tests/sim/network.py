@@ -11,9 +11,9 @@ and still get what had been sent to it before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from twisted.internet.address import IPv4Address
@@ -24,6 +24,10 @@ from tests.sim.sockets import End, Port
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
+
+
+#: So late that it never is.
+NEVER_US: Final = 10**12
 
 
 class Network:
@@ -117,7 +121,7 @@ class Network:
         if end.is_gone or end.is_torn or sender.is_torn:
             return
         path = (sender.process.host, end.process.host)
-        ready_us = self.agenda.now_us + self._delay_us(path)
+        ready_us = self.agenda.now_us + self._delay_us(path) + sender.lag_us
         if end.flight:
             ready_us = max(ready_us, end.flight[-1][0])
         end.flight.append((ready_us, data))
@@ -177,34 +181,60 @@ class Network:
 
     # -- misfortune -----------------------------------------------------------
 
-    def tear(self, end: End, late_us: int) -> None:
-        """Break the connection.  *end* learns of it now; the other end after
-        *late_us*, and until then it still gets what was sent to it."""
-        if end.is_gone or end.is_torn:
+    def tear(
+        self, end: End, late_us: int, own_late_us: int = 0, *, keep: bool = False
+    ) -> None:
+        """Break the connection.  *end* learns of it after *own_late_us*, the other
+        end after *late_us*; until then it still gets what was sent to it: some
+        of it, or all if *keep*."""
+        if end.is_gone:
+            return
+        if end.is_torn:
+            end.process.soon(lambda: end.gone("connection lost"))
             return
         end.is_torn = True
         other = end.other
-        kept = self.random.randint(0, len(other.flight))
+        kept = len(other.flight)
+        if not keep:
+            kept = self.random.randint(0, kept)
         while len(other.flight) > kept:
             other.flight.pop()
-        if late_us:
+        if 0 < late_us < NEVER_US:
             # It comes, but late: after what is said on the next connection.
             other.flight = deque(
                 (ready_us + self.random.randrange(late_us), data)
                 for ready_us, data in other.flight
             )
-        end.process.soon(lambda: end.gone("connection lost"))
+        self._learn(end, own_late_us)
         end.flight.clear()
         # What the other end sends from now on comes to nobody.
         path = (end.process.host, other.process.host)
         ready_us = self.agenda.now_us + self._delay_us(path) + late_us
         if other.flight:
             ready_us = max(ready_us, other.flight[-1][0])
+        self._learn(other, ready_us - self.agenda.now_us)
+
+    def _learn(self, end: End, delay_us: int) -> None:
+        """That end learns that the connection is broken, unless that is never."""
 
         def learn() -> None:
-            other.process.soon(lambda: other.gone("connection lost"))
+            end.process.soon(lambda: end.gone("connection lost"))
 
-        self.agenda.later(ready_us - self.agenda.now_us, learn)
+        if not delay_us:
+            learn()
+        elif delay_us < NEVER_US:
+            self.agenda.later(delay_us, learn)
+
+    def cut_off(self, paths: Iterable[tuple[str, str]]) -> Callable[[], None]:
+        """Nothing gets from one to the other -> what undoes it."""
+        paths = list(paths)
+        self.cut.update(paths)
+
+        def mend() -> None:
+            self.cut.difference_update(paths)
+            self.mend()
+
+        return mend
 
     def heal(self) -> None:
         """Everybody reaches everybody, at the usual speed."""

@@ -58,21 +58,32 @@ class Process:
         #: How fast its clock runs, in thousandths, and where it began.
         self.rate = world.random.randint(1000 - world.drift, 1000 + world.drift)
         self._clock_us = world.random.randrange(10**9)
+        #: What it had counted when its speed changed last, and when that was.
+        self._base_us = self._since_us = 0
+        #: When it began to stand still together with its process, if it did.
+        self._froze_us: int | None = None
         self.reactor = Reactor(self)
         #: What it did that it must not, found out where nothing can be raised.
         self.broken: Violation | None = None
 
     def now_ms(self) -> int:
-        """A monotonic clock, its own."""
+        """A clock, its own; monotonic but for jumps."""
         return self.now_us() // MS
 
     def now_us(self) -> int:
         """The same, finer."""
-        return self._clock_us + self.world.agenda.now_us * self.rate // 1000
+        passed_us = self.world.agenda.now_us - self._since_us
+        return self._clock_us + self._base_us + passed_us * self.rate // 1000
 
-    def jump(self, forward_us: int) -> None:
-        """Its clock jumps ahead, and what is due by it is due."""
-        self._clock_us += forward_us
+    def jump(self, by_us: int) -> None:
+        """Its clock jumps, and what is due by it is due."""
+        self._clock_us += by_us
+        self.reactor.clock_changed()
+
+    def run_at(self, rate: int) -> None:
+        """Its clock runs at another speed from now on."""
+        self._base_us = self.now_us() - self._clock_us
+        self._since_us, self.rate = self.world.agenda.now_us, rate
         self.reactor.clock_changed()
 
     # -- doing things ---------------------------------------------------------
@@ -99,8 +110,10 @@ class Process:
         """A timer of this process, by its own clock's speed."""
         self.world.agenda.later(delay_us * 1000 // self.rate, lambda: self.soon(what))
 
-    def pause(self) -> None:
-        """Stand still."""
+    def pause(self, *, frozen: bool = False) -> None:
+        """Stand still; if *frozen*, the clock, too."""
+        if frozen and not self.is_paused:
+            self._froze_us = self.world.agenda.now_us
         self.is_paused = True
 
     def wake(self) -> None:
@@ -108,6 +121,9 @@ class Process:
         if not self.is_paused or not self.is_alive:
             return
         self.is_paused = False
+        if self._froze_us is not None:
+            self._since_us += self.world.agenda.now_us - self._froze_us
+            self._froze_us = None
         waiting, self._waiting = self._waiting, []
         for what in waiting:
             self.soon(what)

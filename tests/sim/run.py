@@ -4,8 +4,11 @@ One seed: a world lives, is healed, and is judged.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+
+from attrs import evolve
 
 from pbserver.sessions import Sessions
 from pbserver.store import Store
@@ -13,14 +16,21 @@ from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
 from tests.sim.checker_clerks import DONE, OPEN, Call, blind_reads, histories, lies
 from tests.sim.chronicle import Violation
+from tests.sim.ending import Ending, ending, explain, prove
+from tests.sim.excerpt import WHOLE, Excerpt
+from tests.sim.misfortune import Struck
 from tests.sim.model import Answer, step
+from tests.sim.settings import Settings
+from tests.sim.streams import stream
 from tests.sim.workload import KEYS, Workload
 from tests.sim.world import World
 from wire.commands import Get
 
-#: How long misfortune lasts (a seed draws one), and how long healing may take.
-MISFORTUNES_US: Final = (1 * S, 2 * S, 4 * S)
+#: How long healing may take.
 HEALING_US: Final = 20 * S
+
+#: How long a service is given that seems to be beyond help.
+SETTLING_US: Final = 4 * S
 
 #: The steps of the search for one key; most need one for each operation.
 STEPS_MAX: Final = 50_000
@@ -31,22 +41,37 @@ class Result(NamedTuple):
 
     seed: int
     violation: Violation | None
+    #: How it stood after healing, and why, unless it was simply healed.
+    ending: Ending
+    why: str
     #: Equal for runs in which everything happened alike.
     trace: int
     events: int
-    #: Was all data lost, and rightly said to be?
-    is_lost: bool
+    simulated_us: int
     healed_us: int
+    #: When misfortune ended, or would have.
+    until_us: int
+    clerks: int
+    #: How many calls clerks made, the auditor's left out.
     calls: int
+    #: Histories about which the checker could not say anything.
     unknown: int
-    counts: dict[str, int]
+    struck: tuple[Struck, ...]
+    counts: Counter[str]
 
 
-def run(seed: int, *, story: Callable[[str], None] | None = None) -> Result:
-    """Let the world of that seed live."""
-    world = World(seed, story=story)
-    draw_limits(world)
-    life = Life(world)
+def run(
+    seed: int,
+    *,
+    excerpt: Excerpt = WHOLE,
+    story: Callable[[str], None] | None = None,
+) -> Result:
+    """Let the world of that seed live, or an excerpt of it."""
+    settings = Settings.drawn(stream(seed, "settings"))
+    if excerpt.clerks is not None:
+        settings = evolve(settings, clerks=min(settings.clerks, excerpt.clerks))
+    world = World(seed, settings, excerpt=excerpt, story=story)
+    life = Life(world, excerpt)
     violation = None
     try:
         life.live()
@@ -57,44 +82,36 @@ def run(seed: int, *, story: Callable[[str], None] | None = None) -> Result:
     return Result(
         seed,
         violation,
+        life.ending,
+        life.why,
         world.network.trace,
         world.agenda.events,
-        life.is_lost,
+        world.agenda.now_us,
         life.healed_us,
-        len(world.calls),
+        life.until_us,
+        settings.clerks,
+        life.workload.made,
         life.unknown,
-        world.chronicle.counts,
+        tuple(world.misfortune.struck),
+        Counter(world.chronicle.counts),
     )
-
-
-def draw_limits(world: World) -> None:
-    """Small ones, so that every bound is met."""
-    random = world.random
-    world.limits = {
-        "join_entries_max": random.choice((0, 1, 4, 1024)),
-        "join_bytes_max": random.choice((0, 1000, 1 << 20)),
-        "forward_bytes_max": random.choice((1, 1000, 1 << 20)),
-        "unaccepted_bytes_max": random.choice((500, 4000, 1 << 20)),
-        "unanswered_bytes_max": random.choice((1000, 1 << 20)),
-        "tail_bytes_kept": random.choice((0, 0, 1000, 10_000, 1 << 20)),
-        "tail_bytes_max": random.choice((4000, 1 << 20)),
-        "part_bytes": random.choice((1, 100, 1 << 18)),
-        "parts_unconfirmed_max": random.choice((1, 2, 4)),
-    }
-    world.session_limits = {
-        "sessions_max": random.choice((2, 4, 100)),
-        "idle_ms_max": random.choice((300, 3000, 3_600_000)),
-    }
 
 
 class Life:
     """The phases of a run."""
 
-    def __init__(self, world: World, keys: Sequence[bytes] = KEYS) -> None:
+    def __init__(
+        self, world: World, excerpt: Excerpt = WHOLE, keys: Sequence[bytes] = KEYS
+    ) -> None:
         self.world = world
         self.keys = keys
-        self.workload = Workload(world)
-        self.is_lost = False
+        self.workload = Workload(world, excerpt.calls)
+        settings = world.settings
+        self.until_us = settings.quiet_us + settings.misfortune_us
+        if excerpt.until_us is not None:
+            self.until_us = min(self.until_us, excerpt.until_us)
+        self.ending = Ending.WAITING
+        self.why = ""
         self.healed_us = 0
         self.unknown = 0
         #: What the service said in the end, by key.
@@ -109,10 +126,9 @@ class Life:
             world.start_server(f"s{number + 1}")
         for _ in range(world.settings.clerks):
             self.workload.begin(world.start_clerk())
-        # Most worlds stand before anything goes wrong; some never quite do.
-        world.run(world.random.choice((0, 4, 8, 16)) * world.settings.interval_us)
+        world.agenda.run(min(world.settings.quiet_us, self.until_us))
         world.misfortune.begin()
-        world.run(world.random.choice(MISFORTUNES_US))
+        world.agenda.run(self.until_us)
 
     def recover(self) -> None:
         """Heal; then everything that was asked must be answered."""
@@ -120,65 +136,46 @@ class Life:
         world.heal()
         started_us = world.agenda.now_us
         world.run(300 * MS)
-        self.workload.is_over = True
-        done = world.until(self._is_calm, HEALING_US)
+        self.workload.end()
+        world.until(lambda: self._is_settled(started_us), HEALING_US)
         self.healed_us = world.agenda.now_us - started_us
-        if self.is_lost:
-            self._judge_loss()
-            return
+        self.why = explain(world, self.ending)
         world.require(
-            done,
+            self.ending is not Ending.WAITING,
             "everything ends",
-            f"{self._what_waits()} after {HEALING_US // S} s of health",
+            f"{self.why} after {HEALING_US // S} s of health",
         )
+        prove(world, self.ending)
+        if self.ending is not Ending.LOST:
+            self._audit()
+
+    def _is_settled(self, started_us: int) -> bool:
+        self.ending = ending(self.world)
+        # What seems beyond help may just not have heard of its health.
+        in_time = self.world.agenda.now_us < started_us + SETTLING_US
+        return self.ending is Ending.HEALED or (
+            self.ending is not Ending.WAITING and not in_time
+        )
+
+    def _audit(self) -> None:
+        """Somebody new reads everything."""
+        world = self.world
         auditor = world.start_clerk()
         for key in self.keys:
             auditor.call(Get(key))
-        done = world.until(lambda: not auditor.open, HEALING_US)
-        world.require(done, "everything ends", "the auditor's reads did not")
-        for call in auditor.calls.values():
-            assert isinstance(call.answer, Answer)
-            assert call.answer.value is None or isinstance(call.answer.value, bytes)
-            self.values[call.command.key] = call.answer.value
-
-    def _is_calm(self) -> bool:
-        """Does nobody wait, and does the service stand as it should?"""
-        world = self.world
-        views = world.views_process.views
-        wait = views.waiting()
-        if wait is not None and wait.code == "lost":
-            self.is_lost = True
-            return True
-        if any(clerk.open for clerk in world.clerks) or not views.acknowledged:
-            return False
-        backups = min(world.settings.backups, len(world.running()) - 1)
-        if len(views.view.backups) < backups:
-            return False
-        members = [world.process_of(member) for member in views.view.members()]
-        ends = {member.history.commit for member in members if member is not None}
-        return None not in members and len(ends) == 1
-
-    def _what_waits(self) -> str:
-        world = self.world
-        views = world.views_process.views
-        waiting = [
-            f"{clerk.name} for {clerk.open} ({clerk.conversation.whereabouts.obstacle})"
-            for clerk in world.clerks
-            if clerk.open
-        ]
-        reports = [f"{s.name}: {s.replica.report}" for s in world.running()]
-        return f"{waiting} wait; {views.waiting()}; {views.view}; {reports}"
-
-    def _judge_loss(self) -> None:
-        """ "Lost" must be true, and stay so."""
-        world = self.world
-        heirs = [server.name for server in world.chronicle.heirs()]
-        world.require(not heirs, "lost is lost", f"{heirs} are eligible, and alive")
-        committed = world.chronicle.commit
-        world.run(2 * S)
+        is_shut = self.ending is Ending.SHUT
+        within_us = SETTLING_US if is_shut else HEALING_US
+        done = world.until(lambda: not auditor.open, within_us)
         world.require(
-            world.chronicle.commit == committed, "lost is lost", "and goes on"
+            done or (is_shut and ending(world) is Ending.SHUT),
+            "everything ends",
+            "the auditor's reads did not",
         )
+        for call in auditor.calls.values():
+            if call.outcome != OPEN:
+                assert isinstance(call.answer, Answer)
+                assert call.answer.value is None or isinstance(call.answer.value, bytes)
+                self.values[call.command.key] = call.answer.value
 
     def judge(self) -> None:
         """What can only be said in the end."""

@@ -73,6 +73,8 @@ class End:
         self.is_gone = False
         #: Broken, whether or not its process knows by now.
         self.is_torn = False
+        #: How much longer than others' things take that are sent from here.
+        self.lag_us = 0
         #: Until the process has it, and whenever its owner reads nothing.
         self.is_paused = True
         #: What is on its way to this end, and when it can be there; None is

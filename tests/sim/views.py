@@ -110,19 +110,18 @@ class Disk:
         that."""
         is_first, is_news = self._saved is None, memory != self._saved
         if is_news and not is_first:
-            self._crash("views crash before writing")
+            self._perhaps_end(before=True)
         self._world.chronicle.views(self._process.views)
         if not is_news:
             return False
         self._saved = memory
         self._world.disk = encode(memory)
         if not is_first:
-            self._crash("views crash after writing")
+            self._perhaps_end(before=False)
         return True
 
-    def _crash(self, kind: str) -> None:
-        if self._world.misfortune.strikes(kind):
-            self._world.crash_views()
+    def _perhaps_end(self, *, before: bool) -> None:
+        if self._world.misfortune.writes(before=before):
             raise Gone
 
     def set_aside(self, now: datetime) -> Path | None:

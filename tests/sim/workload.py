@@ -8,12 +8,14 @@ what in which order; ``n..`` are counters; ``r..`` see everything.
 from __future__ import annotations
 
 import functools
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from client.errors import NotExecuted
 from tests.sim.agenda import MS
 from tests.sim.checker_clerks import suffix
 from tests.sim.clerk import ClerkProcess
+from tests.sim.streams import stream
 from wire.commands import AnyCommand, Append, Cas, Delete, Get, Incr, Put, Scan
 
 if TYPE_CHECKING:
@@ -25,27 +27,39 @@ KEYS: Final = (b"a0", b"a1", b"n0", b"r0", b"r1")
 class Workload:
     """Everybody's calls, until it is told to stop."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, calls_max: int | None = None) -> None:
         self._world = world
-        self._random = world.random
-        self.is_over = False
-        self._think_us = world.random.choice((10, 60, 250)) * MS
-        self._reads = world.random.choice((10, 40, 70))
-        self._deadlines = world.random.choice((0, 0, 20))
-        self._outstanding_max = world.random.choice((1, 2, 3, 5))
+        random = stream(world.seed, "workload")
+        self._think_us = random.choice((10, 60, 250)) * MS
+        self._reads = random.choice((10, 40, 70))
+        self._deadlines = random.choice((0, 0, 20))
+        self._outstanding_max = random.choice((1, 2, 3, 5))
+        #: How many calls are still to be made; None: no end of them.
+        self._left = calls_max
+        self.made = 0
+        #: Of whoever calls now.
+        self._random = random
+        self._randoms: dict[str, Random] = {}
         self._last: dict[bytes, bytes] = {}
 
     def begin(self, clerk: ClerkProcess) -> None:
         """That clerk calls from now on."""
+        name = clerk.name
+        self._random = self._randoms[name] = stream(self._world.seed, f"calls {name}")
         self._later(clerk)
+
+    def end(self) -> None:
+        """Nobody calls any more."""
+        self._left = 0
 
     def _later(self, clerk: ClerkProcess) -> None:
         delay_us = self._random.randrange(2 * self._think_us)
         clerk.later(delay_us, functools.partial(self._call, clerk))
 
     def _call(self, clerk: ClerkProcess) -> None:
-        if self.is_over:
+        if self._left == 0:
             return
+        self._random = self._randoms[clerk.name]
         self._later(clerk)
         for _ in range(self._random.choice((1, 1, 1, 2, 3))):
             if clerk.open < self._outstanding_max:
@@ -54,7 +68,12 @@ class Workload:
             clerk.give_up(self._random.choice(list(clerk.calls)))
 
     def call(self, clerk: ClerkProcess) -> None:
-        """One call of any kind."""
+        """One call of any kind, if there are calls left."""
+        if self._left == 0:
+            return
+        if self._left is not None:
+            self._left -= 1
+        self.made += 1
         timeout_ms = None
         if self._random.randrange(100) < self._deadlines:
             timeout_ms = self._random.randrange(20, 800)

@@ -1,61 +1,36 @@
 """
 A world: one view service, some servers, some clerks, and what befalls them.
 
-Everything in it is a function of its seed: one source of randomness, one
-agenda, and no clock but the agenda's.  Two phases: misfortune, in which
-everything may go wrong, then healing, after which everything that was asked
-must be answered within a bound, unless the data is truly lost and the view
-service says so.
+Everything in it is a function of its seed: one stream of randomness for each
+thing that is drawn, one agenda, and no clock but the agenda's.  Two phases:
+misfortune, in which everything may go wrong, then healing, after which
+everything that was asked must be answered within a bound, unless the service is
+truly beyond help and the view service says so.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from random import Random
-from typing import Any, Final
-
-from attrs import frozen
+from typing import Final
 
 from tests.sim.agenda import MS, Agenda, S
 from tests.sim.checker_clerks import Call
 from tests.sim.chronicle import Chronicle, Violation
 from tests.sim.clerk import ClerkProcess
+from tests.sim.excerpt import WHOLE, Excerpt
 from tests.sim.misfortune import Misfortune
-from tests.sim.network import End, Network
+from tests.sim.network import Network
 from tests.sim.process import Process
 from tests.sim.server import LEAVING, ServerProcess
+from tests.sim.settings import Settings
+from tests.sim.sockets import End
+from tests.sim.streams import stream
 from tests.sim.views import ViewsProcess
-from wire.messages import Member, Message
+from wire.messages import Member, Message, SnapshotPart
 
 #: How long a supervisor waits before it starts a server again that has stopped.
 RESTART_US: Final = 500 * MS
-
-
-@frozen
-class Settings:
-    """What a world is made of."""
-
-    servers: int = 3
-    clerks: int = 2
-    backups: int = 1
-    strict: bool = False
-    dead_pings: int = 3
-    interval_us: int = 100 * MS
-    window: int = 4
-
-    @classmethod
-    def drawn(cls, random: Random) -> Settings:
-        """Any."""
-        backups = random.choice((1, 1, 2))
-        return cls(
-            servers=random.randint(2 + backups, 3 + backups),
-            clerks=random.randint(1, 4),
-            backups=backups,
-            dead_pings=random.choice((3, 3, 4, 5)),
-            interval_us=random.choice((50, 100)) * MS,
-            window=random.choice((1, 2, 4, 8)),
-        )
 
 
 class World:
@@ -68,22 +43,25 @@ class World:
         seed: int,
         settings: Settings | None = None,
         *,
+        excerpt: Excerpt = WHOLE,
         story: Callable[[str], None] | None = None,
     ) -> None:
         self.seed = seed
-        self.random = random = Random(seed)
-        self.settings = settings or Settings.drawn(random)
+        self.random = stream(seed, "processes")
+        self.settings = settings or Settings.drawn(stream(seed, "settings"))
         self._story = story
         self.agenda = Agenda()
-        self.network = Network(self.agenda, random)
+        self.network = Network(self.agenda, stream(seed, "network"))
         self.chronicle = Chronicle(self)
-        self.misfortune = Misfortune(self, random)
+        self.misfortune = Misfortune(self, seed, excerpt)
         #: How much faster or slower than the others a clock may run, in thousandths.
-        self.drift = random.choice((0, 20, 250)) if settings is None else 0
-        #: The state file of the view service.
+        self.drift = self.misfortune.drift
+        #: The state file of the view service, and what an operator will put in
+        #: its place.
         self.disk = b""
-        self.limits: dict[str, Any] = {}
-        self.session_limits: dict[str, Any] = {}
+        self._saved_disk: bytes | None = None
+        self.limits = self.settings.limits
+        self.session_limits = self.settings.session_limits
         self._moments = 0
         self.servers: dict[str, ServerProcess] = {}
         self.clerks: list[ClerkProcess] = []
@@ -119,6 +97,8 @@ class World:
         self.on_said(end, message)
         if self._story is not None:
             self._story(f"{self._at()} {end} > {end.other}: {message}")
+        if type(message) is SnapshotPart and not message.part:
+            self.misfortune.transferring(end)
 
     def heard(self, end: End, message: Message) -> None:
         """*message* has come to *end*."""
@@ -162,14 +142,41 @@ class World:
         if self.views_process.is_alive:
             self.note("views crash")
             self.views_process.end()
-            self.misfortune.crashed_views()
 
-    def start_server(self, name: str) -> ServerProcess:
-        """Start a server of that name, if none runs."""
+    def lose_disk(self) -> bool:
+        """The view service starts without its state file -> False: this is no
+        moment for that."""
+        knowing = [server.replica.view.number for server in self.running()]
+        if self._saved_disk is not None or not (knowing and all(knowing)):
+            return False
+        self.note("views lose their state file")
+        self._saved_disk, self.disk = self.disk, b""
+        self.crash_views()
+        self.start_views()
+        return True
+
+    def restore_disk(self) -> None:
+        """The state file is back in its place."""
+        if self._saved_disk is not None:
+            self.note("views get their state file back")
+            self.crash_views()
+            self.disk, self._saved_disk = self._saved_disk, None
+            self.start_views()
+
+    def start_server(self, name: str) -> ServerProcess | None:
+        """Start a server of that name, if none runs -> the one that runs."""
         server = self.servers.get(name)
-        if server is None or not server.is_alive:
-            server = self.servers[name] = ServerProcess(self, name)
-            self.note(f"{name} starts as {server.incarnation:016x}")
+        if server is not None and server.is_alive:
+            return server
+        if self._saved_disk is not None and not self.views_process.views.lost:
+            # A view service that knows nothing believes servers who know nothing,
+            # if nobody who knows better calls in time.  So nobody new is started
+            # before it has heard of the cluster that was.
+            again = functools.partial(self.start_server, name)
+            self.agenda.later(RESTART_US, again)
+            return None
+        server = self.servers[name] = ServerProcess(self, name)
+        self.note(f"{name} starts as {server.incarnation:016x}")
         return server
 
     def start_clerk(self) -> ClerkProcess:
@@ -185,14 +192,10 @@ class World:
         self.clerks.remove(clerk)
         self.calls += clerk.calls.values()
 
-    def replace_clerk(self) -> str:
-        """One ends, another begins."""
-        if not self.clerks:
-            return "nobody"
-        clerk = self.random.choice(self.clerks)
+    def replace_clerk(self, clerk: ClerkProcess) -> None:
+        """It ends, another one begins."""
         self.end_clerk(clerk)
         self.on_clerk(self.start_clerk())
-        return clerk.name
 
     def running(self) -> list[ServerProcess]:
         """The servers that are alive, be they paused."""
@@ -229,6 +232,7 @@ class World:
         self.note("healing")
         self.misfortune.is_over = True
         self.network.heal()
+        self.restore_disk()
         self.start_views()
         self.views_process.wake()
         for clerk in self.clerks:
