@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint types unit grade search chaos wheel-check demo bench-row bench-clerk clean
+.PHONY: help setup test lint types unit grade sim search chaos wheel-check demo bench-row bench-clerk clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -34,6 +34,9 @@ grade: setup  ## the lab-style tests, with points
 
 search: setup  ## every order of events, of some worlds; SECONDS=60 for each of them
 	$(BIN)/python -m tests.sim.search --jobs 2 --seconds $(or $(SECONDS),60) $(OPTIONS)
+
+sim: setup  ## new simulated worlds for a minute; SECONDS=600 OPTIONS='--faults crash,cut'
+	$(BIN)/python -m tests.sim --for $(or $(SECONDS),60) --jobs $$(nproc) $(OPTIONS)
 
 chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)

@@ -1,68 +1,93 @@
 """
-``python -m tests.sim --seed N`` replays a world, ``--seeds A..B`` lets many live.
+``python -m tests.sim --seed N`` lets one world live, ``--seeds A..B`` many, and
+``--for SECONDS`` new ones for as long as that.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterable, Sequence
+from random import SystemRandom
 
-from tests.sim.run import run
+from twisted.logger import globalLogBeginner
+
+from tests.sim.crowd import fresh, results
+from tests.sim.options import parse
+from tests.sim.run import Result, run
+from tests.sim.shrink import shrink
+from tests.sim.tally import Finding, Tally
+
+#: How long the least of a world may be looked for: unasked, and if asked for.
+UNASKED_S = 20
+ASKED_S = 300
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Say what was found -> the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim")
-    parser.add_argument("--seed", type=int, help="one world")
-    parser.add_argument("--seeds", help="many: FIRST..LAST")
-    parser.add_argument("--story", action="store_true", help="print what happens")
-    parser.add_argument("--first", action="store_true", help="stop at a violation")
-    options = parser.parse_args()
+    options = parse(arguments)
+    # What processes log is for the story; nothing of it is kept or printed here.
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
+    say = _silent if options.json else _say
+    seeds: Iterable[int] = options.seeds or ()
+    if options.seconds is not None:
+        first = SystemRandom().randrange(10**9)
+        say(f"from seed {first}")
+        seeds = fresh(first, options.seconds)
+    began_s = time.monotonic()
+    tally = Tally()
     if options.seed is not None:
-        first = last = options.seed
-    elif options.seeds:
-        first, last = (int(part) for part in options.seeds.split(".."))
+        found: Iterable[Result] = [_one(options)]
     else:
-        parser.error("--seed N or --seeds FIRST..LAST is needed")
-    began = time.monotonic()
-    wrong = longest_us = 0
-    totals: Counter[str] = Counter()
-    for seed in range(first, last + 1):
-        result = run(seed, story=say if options.story else None)
-        totals.update(result.counts)
-        totals.update(
-            worlds=1,
-            calls=result.calls,
-            events=result.events,
-            lost=result.is_lost,
-            unknown=result.unknown,
-        )
-        longest_us = max(longest_us, result.healed_us)
-        if first == last:
+        found = results(seeds, jobs=options.jobs, excerpt=options.excerpt)
+    for result in found:
+        tally.add(result)
+        if options.seed is not None:
             say(f"trace {result.trace:08x}")
+            if result.why and result.violation is None:
+                say(f"{result.ending}: {result.why}")
         if result.violation is not None:
-            wrong += 1
-            say(f"seed {seed}: {result.violation}\n  replay: {replay(seed)}")
+            finding = _finding(result, options, is_first=not tally.findings)
+            tally.findings.append(finding)
+            say("\n".join(finding.lines()))
             if options.first:
                 break
-    took_s = time.monotonic() - began
-    say(", ".join(f"{count} {what}" for what, count in sorted(totals.items())))
-    say(f"healed within {longest_us / 1_000_000:.1f} s, the slowest of them")
-    say(f"{wrong} violations; {took_s:.1f} s, {took_s / totals['worlds']:.3f} each")
-    return 1 if wrong else 0
+    took_s = time.monotonic() - began_s
+    if options.json:
+        _say(json.dumps(tally.document(took_s), indent=2))
+    else:
+        _say("\n".join(tally.lines(took_s)))
+    return 1 if tally.findings else 0
 
 
-def say(text: str) -> None:
+def _one(options: argparse.Namespace) -> Result:
+    return run(
+        options.seed,
+        excerpt=options.excerpt,
+        story=_say if options.story else None,
+    )
+
+
+def _finding(result: Result, options: argparse.Namespace, *, is_first: bool) -> Finding:
+    """A violation; the first of many is made small, and one that is replayed
+    as it was printed is not."""
+    finding = Finding(result, options.excerpt)
+    if options.shrink or (is_first and not options.story and options.only is None):
+        seconds = ASKED_S if options.shrink else UNASKED_S
+        finding.least, finding.shrunk = shrink(result, options.excerpt, seconds)
+    return finding
+
+
+def _say(text: str) -> None:
     """One line, or several."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def replay(seed: int) -> str:
-    """The command that shows it again."""
-    return f"python -m tests.sim --seed {seed} --story"
+def _silent(text: str) -> None:
+    """Nothing else is printed beside a document."""
 
 
 if __name__ == "__main__":

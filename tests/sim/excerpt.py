@@ -22,6 +22,8 @@ class Excerpt:
     only: tuple[str, ...] | None = None
     #: When misfortune ends, if it has not ended before.
     until_us: int | None = None
+    #: When clerks begin to call.
+    from_us: int = 0
     #: How many clerks there are at most, and how many calls they make together.
     clerks: int | None = None
     calls: int | None = None
@@ -33,6 +35,8 @@ class Excerpt:
             found += f" --faults {','.join(sorted(self.kinds)) or 'none'}"
         if self.only is not None:
             found += f" --only {','.join(self.only) or 'none'}"
+        if self.from_us:
+            found += f" --from {self.from_us / S:g}"
         if self.until_us is not None:
             found += f" --until {self.until_us / S:g}"
         if self.clerks is not None:

@@ -4,8 +4,9 @@ Misfortune: what befalls a world, drawn from its seed.
 Every fault has a name, and all that is drawn for it follows from the seed and
 that name: 1, 2, 3, ... are those that come when they come; ``v4`` comes with
 view 4, ``t2`` with the second transfer, ``b7`` and ``w7`` before and after the
-seventh time that the view service writes.  Leaving out some of them changes nothing about the
-others, which is what makes a failing world small (`tests.sim.shrink`).
+seventh time that the view service writes.  Leaving out some of them changes
+nothing about the others, which is what makes a failing world small
+(`tests.sim.shrink`).
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Life:
     ) -> None:
         self.world = world
         self.keys = keys
-        self.workload = Workload(world, excerpt.calls)
+        self.workload = Workload(world, excerpt)
         settings = world.settings
         self.until_us = settings.quiet_us + settings.misfortune_us
         if excerpt.until_us is not None:

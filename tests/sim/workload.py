@@ -15,6 +15,7 @@ from client.errors import NotExecuted
 from tests.sim.agenda import MS
 from tests.sim.checker_clerks import suffix
 from tests.sim.clerk import ClerkProcess
+from tests.sim.excerpt import Excerpt
 from tests.sim.streams import stream
 from wire.commands import AnyCommand, Append, Cas, Delete, Get, Incr, Put, Scan
 
@@ -27,7 +28,7 @@ KEYS: Final = (b"a0", b"a1", b"n0", b"r0", b"r1")
 class Workload:
     """Everybody's calls, until it is told to stop."""
 
-    def __init__(self, world: World, calls_max: int | None = None) -> None:
+    def __init__(self, world: World, excerpt: Excerpt) -> None:
         self._world = world
         random = stream(world.seed, "workload")
         self._think_us = random.choice((10, 60, 250)) * MS
@@ -35,7 +36,8 @@ class Workload:
         self._deadlines = random.choice((0, 0, 20))
         self._outstanding_max = random.choice((1, 2, 3, 5))
         #: How many calls are still to be made; None: no end of them.
-        self._left = calls_max
+        self._left = excerpt.calls
+        self._from_us = excerpt.from_us
         self.made = 0
         #: Of whoever calls now.
         self._random = random
@@ -61,6 +63,8 @@ class Workload:
             return
         self._random = self._randoms[clerk.name]
         self._later(clerk)
+        if self._world.agenda.now_us < self._from_us:
+            return
         for _ in range(self._random.choice((1, 1, 1, 2, 3))):
             if clerk.open < self._outstanding_max:
                 self.call(clerk)
