@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import SystemRandom
 
 from twisted.logger import globalLogBeginner
@@ -37,29 +37,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"from seed {first}")
         seeds = fresh(first, options.seconds)
     began_s = time.monotonic()
-    tally = Tally()
+    kinds = options.excerpt.kinds
+    tally = Tally() if kinds is None else Tally(kinds)
     if options.seed is not None:
         found: Iterable[Result] = [_one(options)]
     else:
         found = results(seeds, jobs=options.jobs, excerpt=options.excerpt)
-    for result in found:
-        tally.add(result)
-        if options.seed is not None:
-            say(f"trace {result.trace:08x}")
-            if result.why and result.violation is None:
-                say(f"{result.ending}: {result.why}")
-        if result.violation is not None:
-            finding = _finding(result, options, is_first=not tally.findings)
-            tally.findings.append(finding)
-            say("\n".join(finding.lines()))
-            if options.first:
+    is_whole = True
+    try:
+        for result in found:
+            _tell(result, options, tally, say)
+            if tally.findings and options.first:
                 break
+    except KeyboardInterrupt:
+        is_whole = False
+        sys.stderr.write("interrupted; what there was by then:\n")
     took_s = time.monotonic() - began_s
     if options.json:
         _say(json.dumps(tally.document(took_s), indent=2))
     else:
         _say("\n".join(tally.lines(took_s)))
-    return 1 if tally.findings else 0
+    if tally.findings:
+        return 1
+    return 0 if is_whole else 130
+
+
+def _tell(
+    result: Result,
+    options: argparse.Namespace,
+    tally: Tally,
+    say: Callable[[str], None],
+) -> None:
+    """How one world ended."""
+    tally.add(result)
+    if options.seed is not None:
+        say(f"trace {result.trace:08x}")
+        if result.why and result.violation is None:
+            say(f"{result.ending}: {result.why}")
+    if result.violation is not None:
+        finding = _finding(result, options, is_first=not tally.findings)
+        tally.findings.append(finding)
+        say("\n".join(finding.lines()))
 
 
 def _one(options: argparse.Namespace) -> Result:

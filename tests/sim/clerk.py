@@ -50,6 +50,8 @@ class ClerkProcess(Process):
         self.calls: dict[int, Call] = {}
         #: Of the calls that have not ended.
         self._replies: dict[int, Reply[Any]] = {}
+        #: Does it take no more calls?
+        self.is_closed = False
         #: Called with each call that has ended.
         self.on_ended: Callable[[Call], None] = lambda _: None
 
@@ -115,6 +117,7 @@ class ClerkProcess(Process):
 
     def close(self) -> None:
         """Finish, and hang up."""
+        self.is_closed = True
         self._clerk.close().addCallback(self._hung_up)
 
     def _hung_up(self, _: None) -> None:
@@ -122,9 +125,8 @@ class ClerkProcess(Process):
 
     def give_up_all(self) -> None:
         """Wait for nothing that was asked."""
-        for number, call in list(self.calls.items()):
-            if call.outcome == OPEN:
-                self.give_up(number)
+        for number in list(self._replies):
+            self.give_up(number)
 
     def end(self) -> None:
         """The process is gone; what it waited for is in doubt."""

@@ -26,6 +26,7 @@ SCHEDULED: Final = {
     "views-amnesia": 15,  # it starts without its file, which comes back later
     # Clerks.
     "clerk-crash": 20,  # one ends, another one begins
+    "clerk-leave": 20,  # one finishes in order, another one begins
     "clerk-away": 20,  # stands still for longer than its session lives
     "give-up": 20,  # waits no more for anything it has asked
     # Connections.

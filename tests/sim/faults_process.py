@@ -49,6 +49,7 @@ class ProcessFaults:
             "views-pause": self._pause_views,
             "views-amnesia": self._forget,
             "clerk-crash": self._crash_clerk,
+            "clerk-leave": self._close_clerk,
             "clerk-away": self._send_away,
             "give-up": self._give_up,
         }
@@ -194,6 +195,19 @@ class ProcessFaults:
             return ""
         clerk = self.random.choice(self._world.clerks)
         self._world.replace_clerk(clerk)
+        return clerk.name
+
+    def _close_clerk(self) -> str:
+        clerks = [
+            clerk
+            for clerk in self._world.clerks
+            if not clerk.is_closed and not clerk.is_paused
+        ]
+        if not clerks:
+            return ""
+        clerk = self.random.choice(clerks)
+        clerk.soon(clerk.close)
+        self._world.on_clerk(self._world.start_clerk())
         return clerk.name
 
     def _send_away(self) -> str:

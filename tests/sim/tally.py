@@ -8,6 +8,7 @@ did not happen is said as loudly as what did.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from attrs import define, field
@@ -71,6 +72,8 @@ class Finding:
 class Tally:
     """The sums."""
 
+    #: The kinds of faults that could have struck.
+    kinds: Collection[str] = KINDS
     worlds: int = 0
     first: int | None = None
     last: int | None = None
@@ -103,7 +106,9 @@ class Tally:
 
     def lines(self, took_s: float) -> list[str]:
         """For people."""
-        missed = [kind for kind in KINDS if not self.faults[kind]]
+        missed = [
+            kind for kind in KINDS if kind in self.kinds and not self.faults[kind]
+        ]
         others = {how: self.endings[how] for how in Ending if how is not Ending.WAITING}
         events_per_s = self.events / max(took_s, 1e-9)
         each_s = took_s / max(1, self.worlds)

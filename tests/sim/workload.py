@@ -59,7 +59,7 @@ class Workload:
         clerk.later(delay_us, functools.partial(self._call, clerk))
 
     def _call(self, clerk: ClerkProcess) -> None:
-        if self._left == 0:
+        if self._left == 0 or clerk.is_closed:
             return
         self._random = self._randoms[clerk.name]
         self._later(clerk)
