@@ -43,7 +43,7 @@ class ClerkProcess(Process):
     def __init__(self, world: World, name: str, window: int = 4) -> None:
         super().__init__(world, name)
         self._clerk = Clerk(
-            self.reactor, addresses(world), window=window, random=world.random
+            self.reactor, addresses(self), window=window, random=self.random
         )
         #: Was it closed, and is it done with everything?
         self.has_hung_up = False

@@ -21,6 +21,7 @@ from twisted.internet.error import CannotListenError
 
 from tests.sim.agenda import MS, Agenda
 from tests.sim.sockets import End, Port
+from tests.sim.streams import stream
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
@@ -33,9 +34,11 @@ NEVER_US: Final = 10**12
 class Network:
     """All connections, and how things stand between the hosts."""
 
-    def __init__(self, agenda: Agenda, random: Random) -> None:
+    def __init__(self, agenda: Agenda, seed: int) -> None:
         self.agenda = agenda
-        self.random = random
+        self._seed = seed
+        #: (from, to) -> the randomness of that way.
+        self._ways: dict[tuple[str, str], Random] = {}
         #: Who answers, by address and port; and the addresses of the hosts.
         self.ports: dict[tuple[str, int], Port] = {}
         self._ips: dict[str, str] = {}
@@ -48,7 +51,7 @@ class Network:
         self.delay_us = (50, 2 * MS)
         #: How much of what was sent on a connection may be unread before the
         #: sender is asked to wait.
-        self.unread_bytes_max = random.choice((100, 1000, 1 << 16))
+        self.unread_bytes_max = stream(seed, "network").choice((100, 1000, 1 << 16))
         #: A checksum over everything that was ever delivered, and when.
         self.trace = 0
         self._ids = 0
@@ -160,9 +163,10 @@ class Network:
                 chunks.append(data)
         if chunks:
             data = b"".join(chunks)
-            if len(data) > 1 and not self.random.randrange(16):
+            random = self._way((end.other.process.host, end.process.host))
+            if len(data) > 1 and not random.randrange(16):
                 # A stream knows no frames: the rest comes a little later.
-                middle = self.random.randrange(1, len(data))
+                middle = random.randrange(1, len(data))
                 if is_end:
                     end.flight.appendleft((self.agenda.now_us + 30, None))
                     is_end = False
@@ -177,7 +181,13 @@ class Network:
 
     def _delay_us(self, path: tuple[str, str]) -> int:
         least, most = self.delay_us
-        return self.random.randint(least, most) + self.slow.get(path, 0)
+        return self._way(path).randint(least, most) + self.slow.get(path, 0)
+
+    def _way(self, path: tuple[str, str]) -> Random:
+        random = self._ways.get(path)
+        if random is None:
+            random = self._ways[path] = stream(self._seed, f"way {path[0]} {path[1]}")
+        return random
 
     # -- misfortune -----------------------------------------------------------
 
@@ -195,20 +205,21 @@ class Network:
         end.is_torn = True
         other = end.other
         kept = len(other.flight)
+        path = (end.process.host, other.process.host)
+        random = self._way(path)
         if not keep:
-            kept = self.random.randint(0, kept)
+            kept = random.randint(0, kept)
         while len(other.flight) > kept:
             other.flight.pop()
         if 0 < late_us < NEVER_US:
             # It comes, but late: after what is said on the next connection.
             other.flight = deque(
-                (ready_us + self.random.randrange(late_us), data)
+                (ready_us + random.randrange(late_us), data)
                 for ready_us, data in other.flight
             )
         self._learn(end, own_late_us)
         end.flight.clear()
         # What the other end sends from now on comes to nobody.
-        path = (end.process.host, other.process.host)
         ready_us = self.agenda.now_us + self._delay_us(path) + late_us
         if other.flight:
             ready_us = max(ready_us, other.flight[-1][0])

@@ -55,9 +55,11 @@ class Process:
         self.is_paused = False
         #: What has come while it stood still.
         self._waiting: list[Callable[[], None]] = []
+        #: Its own, whatever others do; another one in each life.
+        self.random = random = world.random_of(name)
         #: How fast its clock runs, in thousandths, and where it began.
-        self.rate = world.random.randint(1000 - world.drift, 1000 + world.drift)
-        self._clock_us = world.random.randrange(10**9)
+        self.rate = random.randint(1000 - world.drift, 1000 + world.drift)
+        self._clock_us = random.randrange(10**9)
         #: What it had counted when its speed changed last, and when that was.
         self._base_us = self._since_us = 0
         #: When it began to stand still together with its process, if it did.

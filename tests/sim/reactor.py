@@ -93,7 +93,7 @@ class Reactor:
         timer = Timer(what, now_us)
         self._next.append(timer)
         if len(self._next) == 1:
-            turn_us = self._process.world.random.choice(TURN_US)
+            turn_us = self._process.random.choice(TURN_US)
             self._process.later(turn_us, self._turn)
         return timer
 

@@ -71,7 +71,7 @@ def run(
     if excerpt.clerks is not None:
         settings = evolve(settings, clerks=min(settings.clerks, excerpt.clerks))
     world = World(seed, settings, excerpt=excerpt, story=story)
-    life = Life(world, excerpt)
+    life = Life(world, excerpt=excerpt)
     violation = None
     try:
         life.live()
@@ -101,7 +101,7 @@ class Life:
     """The phases of a run."""
 
     def __init__(
-        self, world: World, excerpt: Excerpt = WHOLE, keys: Sequence[bytes] = KEYS
+        self, world: World, keys: Sequence[bytes] = KEYS, excerpt: Excerpt = WHOLE
     ) -> None:
         self.world = world
         self.keys = keys

@@ -45,11 +45,11 @@ class ServerProcess(Process):
         settings = Settings(
             name,
             f"tcp:{PORT}",
-            addresses(world),
+            addresses(self),
             self._fresh,
             limits=Limits(**world.limits),
         )
-        self._service = ServerService(settings, self.reactor, world.random, self._fails)
+        self._service = ServerService(settings, self.reactor, self.random, self._fails)
         self.replica = self._service.replica
         self.history = self.replica.history
         self.incarnation = self.replica.me.incarnation

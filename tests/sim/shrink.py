@@ -108,8 +108,16 @@ class _Shrinking:
 
 
 def _least(low: int, high: int, fails: Callable[[int], bool]) -> None:
-    """Look for the least number from *low* up that *fails*, as if all above it
-    did; *high* is known to."""
+    """Look for the least number from *low* up that *fails*; *high* is known to.
+    Small ones are tried first, in strides that double: they are quickly lived,
+    and what fails with many calls may not with half of them, and again with few."""
+    stride = 1
+    while low + stride <= high:
+        if fails(low + stride - 1):
+            high = low + stride - 1
+            break
+        low += stride
+        stride *= 2
     while low < high:
         middle = (low + high) // 2
         if fails(middle):

@@ -30,11 +30,12 @@ PORT: Final = 7400
 NOWHERE: Final = "tcp:10.255.255.1:7400"
 
 
-def addresses(world: World) -> tuple[str, ...]:
+def addresses(process: Process) -> tuple[str, ...]:
     """Where the view service is, as an operator may have written it down: with
     another address before it that is no good any more."""
+    world = process.world
     address = format_address(world.network.ip("views"), PORT)
-    if world.misfortune.is_over or world.random.randrange(4):
+    if world.misfortune.is_over or process.random.randrange(4):
         return (address,)
     return NOWHERE, address
 
@@ -63,7 +64,7 @@ class ViewsProcess(Process):
             strict=world.settings.strict,
         )
         self._service = WatchedViews(
-            *(settings, Disk(self), self.reactor, world.random, self._fails),
+            *(settings, Disk(self), self.reactor, self.random, self._fails),
             now=self._now,
         )
         self._service.process = self

@@ -11,7 +11,9 @@ truly beyond help and the view service says so.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
+from random import Random
 from typing import Final
 
 from tests.sim.agenda import MS, Agenda, S
@@ -47,11 +49,14 @@ class World:
         story: Callable[[str], None] | None = None,
     ) -> None:
         self.seed = seed
-        self.random = stream(seed, "processes")
+        #: For whoever runs this world; what is in it has randomness of its own.
+        self.random = stream(seed, "world")
+        #: Lives that processes of each name have had.
+        self._lives: Counter[str] = Counter()
         self.settings = settings or Settings.drawn(stream(seed, "settings"))
         self._story = story
         self.agenda = Agenda()
-        self.network = Network(self.agenda, stream(seed, "network"))
+        self.network = Network(self.agenda, seed)
         self.chronicle = Chronicle(self)
         self.misfortune = Misfortune(self, seed, excerpt)
         #: How much faster or slower than the others a clock may run, in thousandths.
@@ -72,6 +77,11 @@ class World:
         self.on_clerk: Callable[[ClerkProcess], None] = lambda _: None
 
     # -- what processes use ---------------------------------------------------
+
+    def random_of(self, name: str) -> Random:
+        """The randomness of a process that begins."""
+        self._lives[name] += 1
+        return stream(self.seed, f"{name} {self._lives[name]}")
 
     def moment(self) -> int:
         """A number for what happens now; no two are the same."""
