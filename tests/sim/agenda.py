@@ -21,6 +21,8 @@ class Agenda:
         self.now_us = 0
         #: How much has happened.
         self.events = 0
+        #: Called after everything that happens, if anybody looks on.
+        self.after: Callable[[], None] | None = None
         self._put = 0
         self._due: list[tuple[int, int, Callable[[], None]]] = []
 
@@ -38,6 +40,8 @@ class Agenda:
         self.now_us = at_us
         self.events += 1
         what()
+        if self.after is not None:
+            self.after()
         return True
 
     def run(self, until_us: int) -> None:

@@ -20,6 +20,7 @@ from tests.sim.ending import Ending, ending, explain, prove
 from tests.sim.excerpt import WHOLE, Excerpt
 from tests.sim.misfortune import Struck
 from tests.sim.model import Answer, step
+from tests.sim.observer import Observer
 from tests.sim.settings import Settings
 from tests.sim.streams import stream
 from tests.sim.workload import KEYS, Workload
@@ -65,20 +66,25 @@ def run(
     *,
     excerpt: Excerpt = WHOLE,
     story: Callable[[str], None] | None = None,
+    observer: Observer | None = None,
 ) -> Result:
     """Let the world of that seed live, or an excerpt of it."""
     settings = Settings.drawn(stream(seed, "settings"))
     if excerpt.clerks is not None:
         settings = evolve(settings, clerks=min(settings.clerks, excerpt.clerks))
-    world = World(seed, settings, excerpt=excerpt, story=story)
+    world = World(seed, settings, excerpt=excerpt, story=story, observer=observer)
     life = Life(world, excerpt=excerpt)
     violation = None
     try:
         life.live()
         life.recover()
+        if world.onlooker is not None:
+            world.onlooker.rest()
         life.judge()
     except Violation as found:
         violation = found
+    if world.onlooker is not None:
+        world.onlooker.finish(violation)
     return Result(
         seed,
         violation,

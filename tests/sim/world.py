@@ -23,6 +23,8 @@ from tests.sim.clerk import ClerkProcess
 from tests.sim.excerpt import WHOLE, Excerpt
 from tests.sim.misfortune import Misfortune
 from tests.sim.network import Network
+from tests.sim.observer import Observer
+from tests.sim.onlooker import Onlooker
 from tests.sim.process import Process
 from tests.sim.server import LEAVING, ServerProcess
 from tests.sim.settings import Settings
@@ -47,6 +49,7 @@ class World:
         *,
         excerpt: Excerpt = WHOLE,
         story: Callable[[str], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.seed = seed
         #: For whoever runs this world; what is in it has randomness of its own.
@@ -75,6 +78,7 @@ class World:
         self.on_ended: Callable[[ClerkProcess, Call], None] = lambda *_: None
         self.on_said: Callable[[End, Message], None] = lambda *_: None
         self.on_clerk: Callable[[ClerkProcess], None] = lambda _: None
+        self.onlooker = None if observer is None else Onlooker(self, observer)
 
     # -- what processes use ---------------------------------------------------
 
@@ -96,6 +100,8 @@ class World:
             raise
         except Exception as error:
             raise Violation("assertion", f"{process.name}: {error!r}") from error
+        if self.onlooker is not None:
+            self.onlooker.turned(process)
 
     def require(self, truth: bool, rule: str, text: str) -> None:
         """A rule of the sim itself."""
@@ -105,6 +111,8 @@ class World:
     def said(self, end: End, message: Message) -> None:
         """*end* sends *message*."""
         self.on_said(end, message)
+        if self.onlooker is not None:
+            self.onlooker.said(end, message)
         if self._story is not None:
             self._story(f"{self._at()} {end} > {end.other}: {message}")
         if type(message) is SnapshotPart and not message.part:
@@ -114,6 +122,8 @@ class World:
         """*message* has come to *end*."""
         if self._story is not None:
             self._story(f"{self._at()} {end} < {end.other}: {message}")
+        if self.onlooker is not None:
+            self.onlooker.heard(end, message)
         if isinstance(end.process, ServerProcess):
             self.chronicle.heard(end, message)
 
@@ -135,6 +145,8 @@ class World:
         """For whoever reads the story."""
         if self._story is not None:
             self._story(f"{self._at()} -- {text}")
+        if self.onlooker is not None:
+            self.onlooker.note(text)
 
     def _at(self) -> str:
         return f"{self.agenda.now_us / S:10.6f}"

@@ -1,0 +1,119 @@
+"""
+What there is to see of a process at a moment: plain values, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pbserver.backup import Backup
+from pbserver.follower import Follower
+from pbserver.primary import Primary
+from tests.sim.checker_clerks import OPEN
+from tests.sim.clerk import ClerkProcess
+from tests.sim.observer import State
+from tests.sim.process import Process
+from tests.sim.server import ServerProcess
+from tests.sim.views import ViewsProcess
+from tests.sim.wording import command_text
+from wire.messages import Wait
+
+
+def portrait(process: Process) -> State:
+    """Its state."""
+    if isinstance(process, ServerProcess):
+        return _server(process)
+    if isinstance(process, ViewsProcess):
+        return _views(process)
+    assert isinstance(process, ClerkProcess)
+    return _clerk(process)
+
+
+def _server(server: ServerProcess) -> State:
+    replica = server.replica
+    role, log = replica.role, server.history.log
+    state: dict[str, object] = {
+        "role": "idle",
+        "view": replica.view.number,
+        "commit": server.history.commit,
+        "log": f"{log.base_index + 1}..{log.end}" if log.entries else f"ends {log.end}",
+    }
+    if isinstance(role, Primary):
+        state["role"] = "primary"
+        state["round"] = role.round
+        for name, follower in role.followers.items():
+            state[f"of {name}"] = _follower(follower)
+        if not role.may_complete:
+            state["founding"] = "may complete nothing yet"
+    elif isinstance(role, Backup):
+        state["role"] = "backup"
+        state["verified"] = role.verified
+        if role.incoming is not None:
+            state["receiving"] = "a snapshot"
+    state["waits"] = _wait(replica.report.waiting)
+    return state
+
+
+def _follower(follower: Follower) -> str:
+    """What a primary knows of a backup."""
+    words = [f"verified {follower.verified}"]
+    words.append("in the commit rule" if follower.joined else "not in the commit rule")
+    if follower.synced:
+        words.append("synced")
+    if follower.transfer is not None:
+        words.append("gets a snapshot")
+    if follower.link is None:
+        words.append("not connected")
+    return ", ".join(words)
+
+
+def _views(process: ViewsProcess) -> State:
+    views = process.views
+    view = views.view
+    silent = [
+        f"{name} for {server.silent}"
+        for name, server in sorted(views.roster.servers.items())
+        if server.silent > 1
+    ]
+    return {
+        "view": view.number,
+        "acknowledged": views.acknowledged,
+        "primary": view.primary.name if view.primary is not None else "nobody",
+        "backups": _names(member.name for member in view.backups),
+        "holders": _names(view.holders),
+        "eligible": _names(sorted(views.eligible)),
+        "unreachable": _names(sorted(views.unreachable)),
+        "silent ticks": _names(silent),
+        "waits": _wait(views.waiting()),
+        "lost": views.lost,
+    }
+
+
+def _clerk(clerk: ClerkProcess) -> State:
+    conversation = clerk.conversation
+    where = conversation.whereabouts
+    session = conversation.session
+    calls = [
+        f"{number}: {command_text(call.command)}"
+        for number, call in clerk.calls.items()
+        if call.outcome == OPEN
+    ]
+    return {
+        "view": where.view.number,
+        "talks to": "nobody" if where.dial is None else where.dial[1].name,
+        "connected": where.is_open,
+        "open calls": calls,
+        "session": "none" if session is None else f"born at {session.birth}",
+        "unanswered": _names(() if session is None else map(str, session.outstanding)),
+        "waits": where.obstacle if calls and not where.is_open else "",
+    }
+
+
+def _wait(wait: Wait | None) -> str:
+    if wait is None:
+        return ""
+    return f"{_names(wait.names)} {wait.text}".strip()
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)
