@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint types unit grade sim search chaos wheel-check demo bench-row bench-clerk clean
+.PHONY: help setup test lint types unit grade sim search chaos wheel-check demo bench-row bench-clerk trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,9 @@ bench-row: setup  ## the same writes to Understudy and to Redis with WAIT; OPTIO
 
 bench-clerk: setup  ## what one Python program gets out of a clerk
 	$(BIN)/python -m bench.python_clerk $(OPTIONS)
+
+trace-examples: setup  ## the two example pages of a run, docs/trace-*.html
+	$(BIN)/python -m tests.sim.examples
 
 clean:  ## what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache build dist bench/loadgen

@@ -14,8 +14,10 @@ from random import SystemRandom
 
 from twisted.logger import globalLogBeginner
 
+from tests.sim import trace_page
 from tests.sim.crowd import fresh, results
 from tests.sim.options import parse
+from tests.sim.recording import Recording
 from tests.sim.run import Result, run
 from tests.sim.shrink import shrink
 from tests.sim.tally import Finding, Tally
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         is_whole = False
         sys.stderr.write("interrupted; what there was by then:\n")
+    if options.trace is not None:
+        _show(options, tally)
     took_s = time.monotonic() - began_s
     if options.json:
         _say(json.dumps(tally.document(took_s), indent=2))
@@ -86,6 +90,19 @@ def _one(options: argparse.Namespace) -> Result:
         excerpt=options.excerpt,
         story=_say if options.story else None,
     )
+
+
+def _show(options: argparse.Namespace, tally: Tally) -> None:
+    """Write that world as a page; of one that fails, the least that still does."""
+    excerpt = options.excerpt
+    if tally.findings:
+        excerpt = tally.findings[0].least or excerpt
+    command = f"python -m tests.sim --seed {options.seed}{excerpt.options()}"
+    recording = Recording(
+        f"The world of seed {options.seed}", f"{command} --trace {options.trace}"
+    )
+    run(options.seed, excerpt=excerpt, observer=recording)
+    trace_page.write(options.trace, recording)
 
 
 def _finding(result: Result, options: argparse.Namespace, *, is_first: bool) -> Finding:

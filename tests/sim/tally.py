@@ -46,7 +46,9 @@ class Finding:
                 f"    {self.shrunk.violation}",
                 f"    {self.shrunk.calls} calls; faults: {', '.join(faults) or 'none'}",
             ]
-        return found
+        options = (self.least or self.excerpt).options()
+        look = f"python -m tests.sim --seed {seed}{options} --trace page.html"
+        return [*found, f"  page: {look}"]
 
     def document(self) -> dict[str, Any]:
         """For programs."""
