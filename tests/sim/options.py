@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="new ones, for as long as that",
     )
     add("--jobs", type=_jobs, default=1, metavar="N", help="processes that run them")
+    add("--probes", action="store_true", help="count which rare places are come to")
     add("--first", action="store_true", help="stop at the first violation")
     add("--json", action="store_true", help="the summary as JSON, and nothing else")
     add("--story", action="store_true", help="print everything that happens")

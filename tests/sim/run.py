@@ -12,6 +12,7 @@ from attrs import evolve
 
 from pbserver.sessions import Sessions
 from pbserver.store import Store
+from tests.sim import probes
 from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
 from tests.sim.checker_clerks import DONE, OPEN, Call, blind_reads, histories, lies
@@ -59,6 +60,8 @@ class Result(NamedTuple):
     unknown: int
     struck: tuple[Struck, ...]
     counts: Counter[str]
+    #: How often it came to which rare place, if that is counted.
+    places: Counter[str]
 
 
 def run(
@@ -100,6 +103,7 @@ def run(
         life.unknown,
         tuple(world.misfortune.struck),
         Counter(world.chronicle.counts),
+        probes.taken(),
     )
 
 

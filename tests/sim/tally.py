@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.sim import probes
 from tests.sim.agenda import S
 from tests.sim.ending import Ending
 from tests.sim.excerpt import Excerpt, replay
@@ -88,6 +89,7 @@ class Tally:
     endings: Counter[str] = field(factory=Counter)
     faults: Counter[str] = field(factory=Counter)
     counts: Counter[str] = field(factory=Counter)
+    places: Counter[str] = field(factory=Counter)
     findings: list[Finding] = field(factory=list)
 
     def add(self, result: Result) -> None:
@@ -105,6 +107,7 @@ class Tally:
                 self.healed_us, self.healed_seed = result.healed_us, result.seed
         self.faults.update(fault.kind for fault in result.struck)
         self.counts.update(result.counts)
+        self.places.update(result.places)
 
     def lines(self, took_s: float) -> list[str]:
         """For people."""
@@ -123,8 +126,18 @@ class Tally:
             f"faults that never struck: {', '.join(missed) or 'none'}",
             f"ended: {_listed(others)}; {self.unknown} histories were not judged",
             f"{longest} (seed {self.healed_seed})",
+            *self._places(),
             f"{took_s:.1f} s, {each_s:.3f} each, {events_per_s:.0f} events a second",
             f"{len(self.findings)} violations",
+        ]
+
+    def _places(self) -> list[str]:
+        if not self.places:
+            return []  # They were not counted.
+        missed, wrong = probes.unreached(self.places), probes.wrong(self.places)
+        return [
+            f"rare places: {len(self.places)}; not come to: {'; '.join(missed)}",
+            *([f"nobody should come to: {'; '.join(wrong)}"] if wrong else []),
         ]
 
     def document(self, took_s: float) -> dict[str, Any]:
@@ -145,6 +158,7 @@ class Tally:
                 for how in Ending
                 if how is not Ending.WAITING
             },
+            "places": dict(sorted(self.places.items())),
             "unknown": self.unknown,
             "longest_healing_s": self.healed_us / S,
             "longest_healing_seed": self.healed_seed,
