@@ -10,7 +10,9 @@ its own (Herlihy and Wing, locality).
 An operation without an answer may have happened at any time after its call, or
 never.  Two things keep the exponential away in practice and change no verdict:
 what changes nothing is put first as soon as it fits, and the order in which
-the log has the writes is tried before any other.
+the log has the writes is tried before any other.  With that witness a history
+costs one step for each operation, and each step looks only at the operations
+that overlap there, however long the history is.
 """
 
 from __future__ import annotations
@@ -67,20 +69,47 @@ def check(
     return _Search(history, step).run(steps_max)
 
 
+class Position(NamedTuple):
+    """How far an order has come, and the state that this leads to."""
+
+    #: Of the operations with an answer: how many of the first are placed, and,
+    #: as bits, which of those that follow.  The lowest bit is never set.
+    first: int
+    beyond: int
+    #: Of those without an answer: which are placed, as bits.
+    doubtful: int
+    state: Any
+
+    def with_placed(self, n: int, state: Any) -> Position:
+        """The *n*-th with an answer comes next, and leads to *state*."""
+        beyond = self.beyond | 1 << n - self.first
+        full = (~beyond & (beyond + 1)).bit_length() - 1
+        return Position(self.first + full, beyond >> full, self.doubtful, state)
+
+    def with_doubtful(self, n: int, state: Any) -> Position:
+        """The *n*-th without an answer has happened here."""
+        return self._replace(doubtful=self.doubtful | 1 << n, state=state)
+
+    @property
+    def count(self) -> int:
+        """How many are placed."""
+        return self.first + self.beyond.bit_count() + self.doubtful.bit_count()
+
+
 class _Search:
-    """One search.  A position is the set of operations that are placed, as the
-    bits of a number, and the state that they lead to."""
+    """One search, depth first, with a memory of what was tried."""
 
     def __init__(self, history: Sequence[Operation], step: Step) -> None:
-        self.ops = sorted(history, key=lambda op: op.called)
-        self.ends = [_NEVER if op.ended is None else op.ended for op in self.ops]
+        ops = sorted(history, key=lambda op: op.called)
+        self.answered = [op for op in ops if op.ended is not None]
+        self.doubtful = [op for op in ops if op.ended is None]
+        self.ends = [op.ended or 0 for op in self.answered]
         self.step = step
-        self.wanted = sum(1 << n for n, op in enumerate(self.ops) if op.ended)
-        self.furthest: tuple[int, int, Any] = (-1, 0, None)
 
     def run(self, steps_max: int) -> Finding:
-        tried: set[tuple[int, Any]] = set()
-        branches: list[Iterator[tuple[int, Any]]] = [iter([(0, None)])]
+        tried: set[Position] = set()
+        furthest = start = Position(0, 0, 0, None)
+        branches: list[Iterator[Position]] = [iter([start])]
         steps = 0
         while branches:
             position = next(branches[-1], None)
@@ -91,48 +120,68 @@ class _Search:
                 continue
             tried.add(position)
             steps += 1
-            placed, state = position
-            if placed & self.wanted == self.wanted:
+            if position.first == len(self.answered):
                 return Finding(Verdict.OK, steps=steps)
             if steps > steps_max:
                 return Finding(Verdict.UNKNOWN, steps=steps)
-            count = placed.bit_count()
-            if count > self.furthest[0]:
-                self.furthest = (count, placed, state)
-            branches.append(iter(self._after(placed, state)))
-        _, placed, state = self.furthest
-        stuck = tuple(self.ops[n] for n in self._free(placed))
-        return Finding(Verdict.ILLEGAL, stuck, state, steps)
+            if position.count > furthest.count:
+                furthest = position
+            branches.append(self._after(position))
+        free, bound = self._free(furthest)
+        stuck = [self.answered[n] for n in free]
+        stuck += [self.doubtful[n] for n in self._free_doubtful(furthest, bound)]
+        return Finding(Verdict.ILLEGAL, tuple(stuck), furthest.state, steps)
 
-    def _free(self, placed: int) -> list[int]:
-        """The operations that may come next: called before any that is not yet
-        placed had ended."""
+    def _free(self, position: Position) -> tuple[list[int], float]:
+        """Those with an answer that may come next, called before any that is not
+        yet placed had ended; and when the first of these did."""
+        first, beyond = position.first, position.beyond
         free: list[int] = []
         bound = _NEVER
-        for n in range((~placed & (placed + 1)).bit_length() - 1, len(self.ops)):
-            if placed >> n & 1:
+        for n in range(first, len(self.answered)):
+            if beyond >> n - first & 1:
                 continue
-            if self.ops[n].called > bound:
+            if self.answered[n].called > bound:
                 break
             free.append(n)
             bound = min(bound, self.ends[n])
-        return [n for n in free if self.ops[n].called < bound]
+        return [n for n in free if self.answered[n].called < bound], bound
 
-    def _after(self, placed: int, state: Any) -> list[tuple[int, Any]]:
+    def _free_doubtful(self, position: Position, bound: float) -> Iterator[int]:
+        for n, op in enumerate(self.doubtful):
+            if op.called > bound:
+                return
+            if not position.doubtful >> n & 1:
+                yield n
+
+    def _after(self, position: Position) -> Iterator[Position]:
         """The positions that can follow, the most promising first."""
-        found: list[tuple[float, float, int, Any]] = []
-        for n in self._free(placed):
-            op = self.ops[n]
+        state = position.state
+        ranked: list[tuple[float, float, Position]] = []
+        free, bound = self._free(position)
+        for n in free:
+            op = self.answered[n]
             after, answer = self.step(state, op.command)
-            if op.ended is None:
-                if after != state:
-                    rank = _NEVER if op.index is None else op.index
-                    found.append((rank, op.called, n, after))
-            elif answer == op.answer:
+            if answer == op.answer:
+                follows = position.with_placed(n, after)
                 if after == state:
                     # Nothing is lost by placing it here.
-                    return [(placed | 1 << n, state)]
+                    yield follows
+                    return
                 rank = -1 if op.index is None else op.index
-                found.append((rank, op.called, n, after))
-        found.sort(key=lambda each: each[:2])
-        return [(placed | 1 << n, after) for _, _, n, after in found]
+                ranked.append((rank, op.called, follows))
+        unlikely = []
+        for n in self._free_doubtful(position, bound):
+            op = self.doubtful[n]
+            if op.index is None:
+                unlikely.append(n)
+                continue
+            after, _ = self.step(state, op.command)
+            ranked.append((op.index, op.called, position.with_doubtful(n, after)))
+        ranked.sort(key=lambda each: each[:2])
+        for _, _, follows in ranked:
+            yield follows
+        for n in unlikely:
+            after, _ = self.step(state, self.doubtful[n].command)
+            if after != state:
+                yield position.with_doubtful(n, after)

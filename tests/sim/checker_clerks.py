@@ -153,3 +153,25 @@ def blind_reads(calls: Sequence[Call]) -> list[str]:
                 if write.outcome == DONE and (call.clerk, write.number) not in seen
             ]
     return found
+
+
+def misled(calls: Sequence[Call]) -> list[str]:
+    """What the log has against what clerks were told: writes that are in it in
+    another order than they were called in, done ones that are not in it, and
+    others that were said not to be; empty: nothing."""
+    found: list[str] = []
+    last: dict[str, int] = defaultdict(int)
+    for call in sorted(calls, key=lambda call: (call.clerk, call.number)):
+        what = f"call {call.number} of {call.clerk}"
+        if call.index is None:
+            if call.outcome == DONE and not isinstance(call.command, READS):
+                found.append(f"{what} was done, and the log does not have it")
+            continue
+        if call.outcome == NOT_EXECUTED:
+            found.append(f"{what} is executed at {call.index}, and was said not to be")
+        if call.index < last[call.clerk]:
+            found.append(
+                f"{what} is executed at {call.index}, after {last[call.clerk]}"
+            )
+        last[call.clerk] = max(last[call.clerk], call.index)
+    return found

@@ -3,17 +3,24 @@ What really happened, written down by somebody who sees every process at once.
 
 The chronicle holds the one true history, and raises a `Violation` the moment
 that a process contradicts it: another entry or another answer at an index,
-another state at the same index, somebody eligible who lacks what is committed,
-somebody who commits after his successor did, a read that misses what was
-committed before it was asked.  What can only be judged in the end (the order of
-operations, the truth that clerks were told) is the business of the checkers.
+another state at the same index, two logs that differ before the same identity,
+somebody eligible who lacks what is committed, somebody who commits or answers a
+read after his successor did, a read that misses what was committed before it
+was asked, a view that may not be, somebody who keeps more than its limits.
+What can only be judged in the end (the order of operations, the truth that
+clerks were told) is the business of the checkers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from client.conversation import Conversation
 from pbserver.sessions import Answer, Sessions
+from tests.sim import checker_bounds
+from tests.sim.checker_bounds import Excess
+from tests.sim.checker_logs import Logs
 from tests.sim.network import End
 from viewservice.views import Views
 from wire.messages import (
@@ -23,6 +30,7 @@ from wire.messages import (
     BatchAnswer,
     BatchRefused,
     Entry,
+    Forward,
     Member,
     Message,
     Ping,
@@ -64,14 +72,22 @@ class Chronicle:
         self._told: dict[tuple[bytes, int, int], bytes] = {}
         #: (session, birth, sequence) -> the clerk, and its calls.
         self.batches: dict[tuple[bytes, int, int], tuple[str, tuple[int, ...]]] = {}
-        #: The newest view in which something was committed.
-        self._committed_view = 0
+        #: The newest view in which anything was committed, or a read answered.
+        self._completed_view = 0
+        self._logs = Logs()
+        #: How a server stood when its last turn was over.
+        self._before: dict[ServerProcess, checker_bounds.Measures] = {}
         self.view: View = NO_VIEW
         self.eligible: frozenset[str] = frozenset()
         #: Was any view ever acknowledged?
         self._is_founded = False
-        #: (link, query) -> what was committed when it was asked.
-        self._asked: dict[tuple[int, int], int] = {}
+        #: The last view of which the primary has said that all are in step.
+        self._in_step = 0
+        #: Whose ping the view service looks at.
+        self._pinging: Member | None = None
+        #: (link, query) -> what was committed when it was asked, and the newest
+        #: view in which anything had been completed.
+        self._asked: dict[tuple[int, int], tuple[int, int]] = {}
         #: (link, sequence) -> the last batch that came.
         self._came: dict[tuple[int, int], Batch] = {}
         #: (session, birth, sequence) -> what was committed when it was refused.
@@ -127,15 +143,15 @@ class Chronicle:
             f"{server.name} applies {entry.index} first, and is no primary",
         )
         self._require(
-            number >= self._committed_view,
+            number >= self._completed_view,
             "one voice",
-            f"{server.name} commits {entry.index} in view {number}, after others did"
-            f" in view {self._committed_view}",
+            f"{server.name} commits {entry.index} in view {number}, after others"
+            f" completed something in view {self._completed_view}",
         )
         self._require(
             entry.index == self.commit + 1, "one history", f"{entry.index} skips some"
         )
-        self._committed_view = number
+        self._completed_view = number
         self.entries.append(entry)
         self._answers.append(answer)
         self._chains.append(chain)
@@ -188,14 +204,18 @@ class Chronicle:
         """The view service is about to look at a ping: a primary's word for its
         backups makes them eligible, also for the view that this ping makes."""
         view = self.view
+        self._pinging = ping.member
         if ping.number == view.number and ping.member.is_same_copy(view.primary):
             backups = {member.name for member in view.backups}
             self.eligible |= backups.intersection(ping.synced)
+            if backups <= set(ping.synced):
+                self._in_step = view.number
             for server in self.heirs():
                 self._holds(server)
 
     def views(self, views: Views) -> None:
         """The view service has decided something, and is about to tell it."""
+        self._bounded("views", checker_bounds.of_views(views))
         view = views.view
         if not view.number:
             return  # Nothing was decided; whoever has lost its memory, too.
@@ -208,8 +228,14 @@ class Chronicle:
             "views are well formed",
             f"eligible {set(views.eligible)}, and not just {set(self.eligible)}",
         )
+        self._require(
+            not views.acknowledged or self._in_step == view.number,
+            "views are well formed",
+            f"view {view.number} is acknowledged, and its primary never said so",
+        )
         self.view, self.eligible = view, views.eligible
         self._is_founded = self._is_founded or views.acknowledged
+        self._pinging = None
 
     def _moved(self, views: Views) -> None:
         old, new = self.view, views.view
@@ -228,6 +254,10 @@ class Chronicle:
             problem = f"{new.primary.name} leads view {new.number}, not being eligible"
         elif not all(self._was_eligible(new.backup(name)) for name in new.holders):
             problem = f"view {new.number} has holders {new.holders}"
+        elif not new.primary.is_same_copy(self._pinging):
+            problem = f"{new.primary.name} leads view {new.number}, and did not ping"
+        elif not self._may_move(old, new):
+            problem = f"view {new.number} came, and {old.number} was unacknowledged"
         self._require(not problem, "views are well formed", problem)
         self._world.misfortune.moved(names, founding=new.founding)
         # Those who leave are eligible no more, whoever comes under their names.
@@ -236,6 +266,16 @@ class Chronicle:
             for member in new.members()
             if self._was_eligible(member) or new.founding
         )
+
+    def _may_move(self, old: View, new: View) -> bool:
+        """The gate: while a view is unacknowledged its primary may be replaced,
+        and backups may leave, but no place is filled that was free."""
+        if self._in_step == old.number or not old.number or new.primary is None:
+            return True
+        if not new.primary.is_same_copy(old.primary):
+            return True
+        stay = [each for each in old.backups if each in new.backups]
+        return len(stay) < len(old.backups) >= len(new.backups)
 
     def _was_eligible(self, member: Member | None) -> bool:
         return (
@@ -253,26 +293,52 @@ class Chronicle:
     def heard(self, link: End, message: Message) -> None:
         """A server has got a message."""
         if isinstance(message, Query):
-            self._asked[link.id, message.id] = self.commit
+            self._asked[link.id, message.id] = self.commit, self._completed_view
         elif isinstance(message, Batch):
             self._came[link.id, message.sequence] = message
 
     def turned(self, server: ServerProcess) -> None:
         """A server has done something."""
+        replica, log = server.replica, server.history.log
+        problem = self._logs.look(replica.me, log, leads=server.is_leading())
+        self._require(not problem, "logs agree", f"{server.name}: {problem}")
+        if server.is_flushed:
+            now, before = checker_bounds.measured(replica), self._before.get(server)
+            self._bounded(server.name, checker_bounds.of_server(replica, now, before))
+            self._before[server] = now
         if server.name in self.eligible and server in self.heirs():
             self._holds(server)
+
+    def called(self, clerk: str, conversation: Conversation) -> None:
+        """A clerk has done something."""
+        self._bounded(clerk, checker_bounds.of_clerk(conversation))
+
+    def _bounded(self, who: str, found: Iterable[Excess]) -> None:
+        for rule, text in found:
+            raise Violation(rule, f"{who}: {text}")
 
     def saying(self, server: ServerProcess, link: End, message: Message) -> None:
         """A server is about to send a message."""
         if isinstance(message, QueryAnswer):
-            asked = self._asked.pop((link.id, message.id), 0)
-            applied = server.history.commit
+            asked, completed = self._asked.pop((link.id, message.id), (0, 0))
+            applied, number = server.history.commit, server.replica.view.number
             self._require(
                 applied >= asked,
                 "reads are fresh",
                 f"{server.name} answers a query from {applied}, and {asked} was"
                 " committed when it was asked",
             )
+            if server.is_leading():
+                self._require(
+                    number >= completed,
+                    "one voice",
+                    f"{server.name} answers a query in view {number}, and before it"
+                    f" was asked others completed something in view {completed}",
+                )
+                self._completed_view = max(self._completed_view, number)
+        elif isinstance(message, Forward):
+            found = checker_bounds.of_forward(server.replica, link, message)
+            self._bounded(server.name, found)
         elif isinstance(message, BatchAnswer):
             self.count("answers")
         elif isinstance(message, BatchRefused) and message.reason == EVICTED:
@@ -290,24 +356,51 @@ class Chronicle:
     def executed(self) -> dict[tuple[str, int], int]:
         """(clerk, call) -> the index at which it was executed."""
         found: dict[tuple[str, int], int] = {}
+        last: dict[tuple[bytes, int], int] = {}
         for entry, answer in zip(self.entries, self._answers, strict=True):
             batch = entry.request
             if isinstance(batch, Batch) and isinstance(answer, BatchAnswer):
                 key = (batch.session, batch.birth, batch.sequence)
-                clerk, calls = self.batches[key]
-                self._require(
-                    entry.index <= self._refused.get(key, entry.index),
-                    "refusals are final",
-                    f"batch {batch.sequence} of {clerk} is executed at {entry.index},"
-                    f" and was refused when {self._refused.get(key)} was committed",
-                )
+                if key not in self._told:
+                    self._first_executed(entry.index, key, found, last)
                 told = self._told.setdefault(key, answer.body)
                 self._require(
                     told == answer.body, "same bytes", f"two answers to {key}"
                 )
-                for call in calls:
-                    found.setdefault((clerk, call), entry.index)
         return found
+
+    def _first_executed(
+        self,
+        index: int,
+        key: tuple[bytes, int, int],
+        found: dict[tuple[str, int], int],
+        last: dict[tuple[bytes, int], int],
+    ) -> None:
+        session, birth, sequence = key
+        self._require(
+            key in self.batches, "one history", f"nobody has sent what {index} has"
+        )
+        clerk, calls = self.batches[key]
+        self._require(
+            index <= self._refused.get(key, index),
+            "refusals are final",
+            f"batch {sequence} of {clerk} is executed at {index}, and was refused"
+            f" when {self._refused.get(key)} was committed",
+        )
+        due = last.get((session, birth), 0) + 1
+        self._require(
+            sequence == due,
+            "session order",
+            f"batch {sequence} of {clerk} is executed at {index}, {due} was due",
+        )
+        last[session, birth] = sequence
+        for call in calls:
+            before = found.setdefault((clerk, call), index)
+            self._require(
+                before == index,
+                "at most once",
+                f"call {call} of {clerk} is executed at {before} and at {index}",
+            )
 
     def _require(self, truth: bool, rule: str, text: str) -> None:
         if not truth:

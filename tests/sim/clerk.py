@@ -172,3 +172,6 @@ class ClerkProcess(Process):
             sent = session.outstanding[message.sequence]
             self.world.chronicle.sent(self.name, message, sent.calls)
         super().said(end, message)
+
+    def turned(self) -> None:
+        self.world.chronicle.called(self.name, self.conversation)

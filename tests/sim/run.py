@@ -15,7 +15,7 @@ from pbserver.store import Store
 from tests.sim import probes
 from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
-from tests.sim.checker_clerks import DONE, OPEN, Call, blind_reads, histories, lies
+from tests.sim.checker_clerks import blind_reads, histories, lies, misled
 from tests.sim.chronicle import Violation
 from tests.sim.ending import Ending, ending, explain, prove
 from tests.sim.excerpt import WHOLE, Excerpt
@@ -198,9 +198,8 @@ class Life:
             for call in world.calls
         ]
         self._judge_values()
-        for text in (*lies(calls, self.values), *blind_reads(calls)):
+        for text in (*lies(calls, self.values), *blind_reads(calls), *misled(calls)):
             raise Violation("the truth", text)
-        self._judge_order(calls, executed)
         for key, history in histories(calls, self.keys).items():
             finding = check(history, step, STEPS_MAX)
             self.unknown += finding.verdict is Verdict.UNKNOWN
@@ -226,23 +225,3 @@ class Life:
             world.require(
                 found == logged, "same bytes", f"{key!r}: {found!r}, not {logged!r}"
             )
-
-    def _judge_order(
-        self, calls: list[Call], executed: dict[tuple[str, int], int]
-    ) -> None:
-        """Each clerk's writes are in the log in the order of its calls, done
-        ones all, and none that was said not to be."""
-        last: dict[str, int] = {}
-        for call in sorted(calls, key=lambda call: (call.clerk, call.number)):
-            world, index = self.world, call.index
-            if (call.clerk, call.number) not in executed or index is None:
-                continue
-            what = f"call {call.number} of {call.clerk}, executed at {index}"
-            world.require(
-                call.outcome in {DONE, OPEN, "in doubt"},
-                "the truth",
-                f"{what}, ended as {call.outcome}",
-            )
-            before = last.get(call.clerk, 0)
-            world.require(index >= before, "session order", f"{what}, after {before}")
-            last[call.clerk] = index

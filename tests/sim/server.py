@@ -68,6 +68,11 @@ class ServerProcess(Process):
         """Does it believe itself to be primary?"""
         return isinstance(self.replica.role, Primary)
 
+    @property
+    def is_flushed(self) -> bool:
+        """Has it said what there was to say, and looked at what follows?"""
+        return not self._service._flush_due
+
     # -- stopping -------------------------------------------------------------
 
     def leave(self) -> None:
