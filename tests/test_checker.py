@@ -15,6 +15,11 @@ ends in ``...`` had no answer.
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations, permutations
+from random import Random
 
 import pytest
 
@@ -27,10 +32,11 @@ from tests.sim.checker_clerks import (
     blind_reads,
     histories,
     lies,
+    misled,
     suffix,
     tokens,
 )
-from tests.sim.model import Answer, replay, step
+from tests.sim.model import Answer, observes, replay, step
 from wire.commands import NOT_A_NUMBER, Append, Cas, Delete, Get, Incr, Put, Scan
 
 PIECE = re.compile(r"\[(.*?)(\]|\.\.\.)")
@@ -94,6 +100,12 @@ B                [2>3] [?3]""",
     "appends beside each other": """
 A [+a=2     ]
 B    [+b=1]    [?ba]""",
+    "a write that changes nothing here is needed later": """
+A [+2=1 ]
+B     [d    ]
+C       [d    ]
+D       [x=2  ]
+E        [?2 ]""",
     "a compare that fails changes nothing": """
 A [x=1] [2>3!] [?1]""",
 }
@@ -144,19 +156,21 @@ A [d]""",
 
 @pytest.mark.parametrize("name", LEGAL)
 def test_a_legal_history_is_accepted(name: str) -> None:
-    assert check(history(LEGAL[name]), step).verdict is Verdict.OK
+    assert check(history(LEGAL[name]), step, observes).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("name", ILLEGAL)
 def test_an_illegal_history_is_rejected(name: str) -> None:
-    finding = check(history(ILLEGAL[name]), step)
+    finding = check(history(ILLEGAL[name]), step, observes)
     assert finding.verdict is Verdict.ILLEGAL
     assert finding.stuck, "it says what could not follow"
 
 
 def test_a_search_that_is_cut_short_is_no_verdict() -> None:
     many = "\n".join(f"{name} [+{name}...        " for name in "abcdefgh")
-    finding = check(history(many + "\nz              [?hgfedcba!]"), step, 100)
+    finding = check(
+        history(many + "\nz              [?hgfedcba!]"), step, observes, 100
+    )
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.steps > 100
 
@@ -177,16 +191,118 @@ def test_the_order_of_the_log_makes_the_search_short() -> None:
                 number + 1,
             )
         )
-    finding = check(operations, step)
+    finding = check(operations, step, observes)
     assert finding.verdict is Verdict.OK
     assert finding.steps == len(operations) + 1
 
 
+def crowded(count: int, clerks: int = 20, *, doubts: bool = True) -> list[Operation]:
+    """All clerks at once, one key, an order that the log has; one write in ten
+    has no answer, and one that never happened comes with every twentieth."""
+    random, state, operations = Random(count), None, []
+    for n in range(count):
+        write = random.choice((Put(b"k", b"%d" % n), Incr(b"k"), Delete(b"k")))
+        command = random.choice((Get(b"k"), write, Cas(b"k", state, b"3")))
+        state, answer = step(state, command)
+        called, ended = (
+            1000 * n + random.randrange(*span)
+            for span in ((-500 * clerks, -1), (1, 500 * clerks))
+        )
+        index = None if isinstance(command, Get) else n + 1
+        op = Operation(f"c{n % clerks}", command, called, ended, answer, index)
+        if doubts and index is not None and random.randrange(10) == 0:
+            op = op._replace(ended=None, answer=None)
+        operations.append(op)
+        if doubts and random.randrange(20) == 0:
+            never = Put(b"k", b"never %d" % n)
+            operations.append(Operation("never", never, called + 1))
+    return operations
+
+
+def test_with_the_order_of_the_log_the_cost_is_one_step_for_each() -> None:
+    operations = crowded(2000)
+    began = time.process_time()
+    finding = check(operations, step, observes)
+    took_s = time.process_time() - began
+    assert finding.verdict is Verdict.OK
+    placed = sum(op.ended is not None or op.index is not None for op in operations)
+    assert finding.steps <= placed + 1
+    assert took_s < 1
+
+
+def test_what_is_wrong_with_the_last_of_many_is_found() -> None:
+    operations = crowded(200, clerks=3, doubts=False)
+    last = max(op.ended or 0 for op in operations)
+    stale = Operation("z", Get(b"k"), last + 1, last + 2, Answer(b"no such value"))
+    finding = check([*operations, stale], step, observes)
+    assert finding.verdict is Verdict.ILLEGAL
+    assert stale in finding.stuck
+
+
+def by_brute_force(operations: list[Operation]) -> bool:
+    """Every order of every choice of what happened."""
+    doubtful = [op for op in operations if op.ended is None]
+    answered = [op for op in operations if op.ended is not None]
+    return any(
+        fits(order)
+        for count in range(len(doubtful) + 1)
+        for happened in combinations(doubtful, count)
+        for order in permutations([*answered, *happened])
+    )
+
+
+def fits(order: Sequence[Operation]) -> bool:
+    state = None
+    for at, op in enumerate(order):
+        state, answer = step(state, op.command)
+        if op.ended is not None and answer != op.answer:
+            return False
+        if any(after.ended and after.ended < op.called for after in order[at + 1 :]):
+            return False
+    return True
+
+
+def test_the_verdict_is_that_of_trying_everything() -> None:
+    random = Random(1)
+    verdicts: Counter[Verdict] = Counter()
+    for _ in range(1500):
+        operations = drawn(random)
+        verdict = check(operations, step, observes).verdict
+        expected = Verdict.OK if by_brute_force(operations) else Verdict.ILLEGAL
+        assert verdict is expected, operations
+        verdicts[verdict] += 1
+    assert min(verdicts.values()) > 300, "both verdicts are put to the test"
+
+
+def drawn(random: Random) -> list[Operation]:
+    """A few operations that overlap, with answers that are likely."""
+    moments = random.sample(range(40), 10)
+    operations = []
+    for n in range(5):
+        called, ended = sorted(moments[2 * n : 2 * n + 2])
+        value, other = (random.choice((b"1", b"2")) for _ in "ab")
+        command, answer = random.choice(
+            (
+                (Put(b"k", value), Answer(None)),
+                (Get(b"k"), Answer(random.choice((None, value)))),
+                (Append(b"k", value), Answer(random.choice((1, 2)))),
+                (Cas(b"k", value, other), Answer(random.choice((True, False)))),
+                (Delete(b"k"), Answer(random.choice((True, False)))),
+            )
+        )
+        done = random.randrange(4) or isinstance(command, Get)
+        index = random.choice((None, n, 9 - n))
+        operations.append(
+            Operation("c", command, called, ended if done else None, answer, index)
+        )
+    return operations
+
+
 def test_a_wrong_hint_changes_no_verdict() -> None:
     legal = [op._replace(index=99 - n) for n, op in enumerate(history(LEGAL["two at once, either order"]))]  # fmt: skip  # noqa: E501
-    assert check(legal, step).verdict is Verdict.OK
+    assert check(legal, step, observes).verdict is Verdict.OK
     illegal = [op._replace(index=n + 1) for n, op in enumerate(history(ILLEGAL["a stale read"]))]  # fmt: skip  # noqa: E501
-    assert check(illegal, step).verdict is Verdict.ILLEGAL
+    assert check(illegal, step, observes).verdict is Verdict.ILLEGAL
 
 
 def test_the_model_knows_what_a_number_is() -> None:
@@ -246,6 +362,44 @@ def test_a_read_must_see_what_its_own_clerk_wrote_before() -> None:
     assert blind_reads([*written, blind]) == ["a: read 3 of a does not see its write 1"]
     earlier = blind._replace(number=0)
     assert blind_reads([*written, earlier]) == []
+
+
+def logged(told: str, indexes: str) -> list[Call]:
+    """The same with the indexes that they have in the log; ``-``: none."""
+    return [
+        call._replace(index=None if index == "-" else int(index))
+        for call, index in zip(calls(told), indexes.split(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "indexes"),
+    [
+        ("", ""),
+        ("a1 a2 b1", "3 5 4"),
+        ("a1 a2 b1", "3 3 4"),  # in one batch
+        ("a1? a2? a3! a4", "- 3 - 4"),
+    ],
+)
+def test_a_log_that_bears_out_what_was_told(told: str, indexes: str) -> None:
+    assert misled(logged(told, indexes)) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "indexes", "found"),
+    [
+        ("a1", "-", "call 1 of a was done, and the log does not have it"),
+        ("a1 a2!", "3 4", "call 2 of a is executed at 4, and was said not to be"),
+        ("a1 a2", "4 3", "call 2 of a is executed at 3, after 4"),
+        ("b1 a2 a1?", "5 3 4", "call 2 of a is executed at 3, after 4"),
+    ],
+)
+def test_a_log_that_belies_what_was_told(told: str, indexes: str, found: str) -> None:
+    assert misled(logged(told, indexes)) == [found]
+
+
+def test_reads_are_not_in_the_log() -> None:
+    assert misled([Call("a", 1, Get(b"a"), 0, 1, DONE, Answer(None))]) == []
 
 
 def test_a_scan_reads_every_key_in_its_range() -> None:

@@ -9,8 +9,8 @@ its own (Herlihy and Wing, locality).
 
 An operation without an answer may have happened at any time after its call, or
 never.  Two things keep the exponential away in practice and change no verdict:
-what changes nothing is put first as soon as it fits, and the order in which
-the log has the writes is tried before any other.  With that witness a history
+what only observes is put first as soon as it fits, and the order in which the
+log has the writes is tried before any other.  With that witness a history
 costs one step for each operation, and each step looks only at the operations
 that overlap there, however long the history is.
 """
@@ -59,14 +59,21 @@ class Finding(NamedTuple):
     steps: int = 0
 
 
+#: State and command -> the state after it, and the answer.
 Step = Callable[[Any, Any], tuple[Any, Any]]
+
+#: Command and answer -> does it change nothing, whenever it is answered so?
+Observes = Callable[[Any, Any], bool]
 
 
 def check(
-    history: Sequence[Operation], step: Step, steps_max: int = STEPS_MAX
+    history: Sequence[Operation],
+    step: Step,
+    observes: Observes,
+    steps_max: int = STEPS_MAX,
 ) -> Finding:
     """Search an order for *history*, all of one key, which begins as None."""
-    return _Search(history, step).run(steps_max)
+    return _Search(history, step, observes).run(steps_max)
 
 
 class Position(NamedTuple):
@@ -99,12 +106,14 @@ class Position(NamedTuple):
 class _Search:
     """One search, depth first, with a memory of what was tried."""
 
-    def __init__(self, history: Sequence[Operation], step: Step) -> None:
+    def __init__(
+        self, history: Sequence[Operation], step: Step, observes: Observes
+    ) -> None:
         ops = sorted(history, key=lambda op: op.called)
         self.answered = [op for op in ops if op.ended is not None]
         self.doubtful = [op for op in ops if op.ended is None]
         self.ends = [op.ended or 0 for op in self.answered]
-        self.step = step
+        self.step, self.observes = step, observes
 
     def run(self, steps_max: int) -> Finding:
         tried: set[Position] = set()
@@ -164,8 +173,9 @@ class _Search:
             after, answer = self.step(state, op.command)
             if answer == op.answer:
                 follows = position.with_placed(n, after)
-                if after == state:
-                    # Nothing is lost by placing it here.
+                if self.observes(op.command, answer):
+                    # Nothing is lost by placing it here.  (A write that happens
+                    # to change nothing may be needed later.)
                     yield follows
                     return
                 rank = -1 if op.index is None else op.index

@@ -65,6 +65,12 @@ def step(state: State, command: Command) -> tuple[State, Answer]:
     raise AssertionError(command)
 
 
+def observes(command: Command, answer: Answer) -> bool:
+    """Whether *command* changes nothing in any state in which that is its answer."""
+    is_no = answer.value is False or bool(answer.code)
+    return is_no or isinstance(command, Get)
+
+
 def _incremented(state: State, by: int) -> tuple[State, Answer]:
     try:
         number = int(state or b"0") + by

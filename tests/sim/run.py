@@ -15,12 +15,12 @@ from pbserver.store import Store
 from tests.sim import probes
 from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
-from tests.sim.checker_clerks import blind_reads, histories, lies, misled
+from tests.sim.checker_clerks import OPEN, blind_reads, histories, lies, misled
 from tests.sim.chronicle import Violation
 from tests.sim.ending import Ending, ending, explain, prove
 from tests.sim.excerpt import WHOLE, Excerpt
 from tests.sim.misfortune import Struck
-from tests.sim.model import Answer, step
+from tests.sim.model import Answer, observes, step
 from tests.sim.observer import Observer
 from tests.sim.settings import Settings
 from tests.sim.streams import stream
@@ -201,7 +201,7 @@ class Life:
         for text in (*lies(calls, self.values), *blind_reads(calls), *misled(calls)):
             raise Violation("the truth", text)
         for key, history in histories(calls, self.keys).items():
-            finding = check(history, step, STEPS_MAX)
+            finding = check(history, step, observes, STEPS_MAX)
             self.unknown += finding.verdict is Verdict.UNKNOWN
             world.require(
                 finding.verdict is not Verdict.ILLEGAL,
