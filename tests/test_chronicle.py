@@ -77,6 +77,9 @@ class Court:
         found = (each for each in self.servers.values() if each.member == wanted)
         return next(found, None)
 
+    def moment(self) -> int:
+        return self.chronicle.commit
+
     def moved(self, names: list[str], *, founding: bool) -> None:
         """Nothing befalls anybody here."""
 

@@ -65,6 +65,8 @@ class Chronicle:
     def __init__(self, world: World) -> None:
         self._world = world
         self.entries: list[Entry] = []
+        #: When each of them was committed; see `tests.sim.world.World.moment`.
+        self.moments: list[int] = []
         self._answers: list[Answer | None] = []
         self._chains: list[int] = []
         self._digests: dict[int, bytes] = {}
@@ -153,6 +155,7 @@ class Chronicle:
         )
         self._completed_view = number
         self.entries.append(entry)
+        self.moments.append(self._world.moment())
         self._answers.append(answer)
         self._chains.append(chain)
         self.count("entries")

@@ -16,6 +16,7 @@ from tests.sim import probes
 from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
 from tests.sim.checker_clerks import OPEN, blind_reads, histories, lies, misled
+from tests.sim.checker_witness import contradictions
 from tests.sim.chronicle import Violation
 from tests.sim.ending import Ending, ending, explain, prove
 from tests.sim.excerpt import WHOLE, Excerpt
@@ -200,6 +201,8 @@ class Life:
         self._judge_values()
         for text in (*lies(calls, self.values), *blind_reads(calls), *misled(calls)):
             raise Violation("the truth", text)
+        for text in contradictions(calls, world.chronicle.moments):
+            raise Violation("the log bears it out", text)
         for key, history in histories(calls, self.keys).items():
             finding = check(history, step, observes, STEPS_MAX)
             self.unknown += finding.verdict is Verdict.UNKNOWN
