@@ -34,6 +34,7 @@ from wire.messages import (
     NO_VIEW,
     BatchAnswer,
     BatchRefused,
+    DigestIs,
     Entry,
     Forward,
     OpenSession,
@@ -288,6 +289,20 @@ def test_another_state_is_installed(court: Court) -> None:
     state.machine.apply(body(Put(b"unread", b"!")), 0)
     with refuses("same bytes", "C has another state at 4"):
         court.chronicle.installed(court["C"], state)
+
+
+def test_a_server_tells_an_observer_another_state(court: Court) -> None:
+    court.commit("A", entry(2))
+    state = court["A"].history.state
+    court.chronicle.verified("A", DigestIs(0, 0, b""))
+    court.chronicle.verified("A", DigestIs(2, state.chain, b""))
+    court.chronicle.verified("A", DigestIs(2, state.chain, state.digest()))
+    with refuses("same bytes", "B says that it has another state at 2"):
+        court.chronicle.verified("B", DigestIs(2, state.chain, b"other"))
+    with refuses("same answers", "B is at 2, having answered otherwise"):
+        court.chronicle.verified("B", DigestIs(2, state.chain ^ 1, b""))
+    with refuses("same answers", "B is at 3, having answered otherwise"):
+        court.chronicle.verified("B", DigestIs(3, state.chain, b""))
 
 
 def test_two_logs_differ_under_one_identity(court: Court) -> None:

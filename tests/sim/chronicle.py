@@ -29,6 +29,7 @@ from wire.messages import (
     Batch,
     BatchAnswer,
     BatchRefused,
+    DigestIs,
     Entry,
     Forward,
     Member,
@@ -180,6 +181,24 @@ class Chronicle:
             "same bytes",
             f"{server.name} has another state at {state.index}",
         )
+
+    def verified(self, name: str, told: DigestIs) -> None:
+        """A server has told an observer what its state is."""
+        self.count("digests" if told.digest else "positions")
+        if not told.index:
+            return
+        self._require(
+            told.index <= self.commit and told.chain == self._chains[told.index - 1],
+            "same answers",
+            f"{name} is at {told.index}, having answered otherwise",
+        )
+        if told.digest:
+            known = self._digests.setdefault(told.index, told.digest)
+            self._require(
+                known == told.digest,
+                "same bytes",
+                f"{name} says that it has another state at {told.index}",
+            )
 
     # -- who may lead ---------------------------------------------------------
 

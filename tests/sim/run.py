@@ -12,7 +12,7 @@ from attrs import evolve
 
 from pbserver.sessions import Sessions
 from pbserver.store import Store
-from tests.sim import probes
+from tests.sim import constants, probes
 from tests.sim.agenda import MS, S
 from tests.sim.checker import Verdict, check
 from tests.sim.checker_clerks import OPEN, blind_reads, histories, lies, misled
@@ -25,6 +25,7 @@ from tests.sim.model import Answer, observes, step
 from tests.sim.observer import Observer
 from tests.sim.settings import Settings
 from tests.sim.streams import stream
+from tests.sim.verifier import VerifierProcess
 from tests.sim.workload import KEYS, Workload
 from tests.sim.world import World
 from wire.commands import Get
@@ -80,11 +81,12 @@ def run(
     life = Life(world, excerpt=excerpt)
     violation = None
     try:
-        life.live()
-        life.recover()
-        if world.onlooker is not None:
-            world.onlooker.rest()
-        life.judge()
+        with constants.drawn(stream(seed, "constants")):
+            life.live()
+            life.recover()
+            if world.onlooker is not None:
+                world.onlooker.rest()
+            life.judge()
     except Violation as found:
         violation = found
     if world.onlooker is not None:
@@ -135,6 +137,8 @@ class Life:
         world.start_views()
         for number in range(world.settings.servers):
             world.start_server(f"s{number + 1}")
+        if world.settings.verifies:
+            VerifierProcess(world, list(world.servers))
         for _ in range(world.settings.clerks):
             self.workload.begin(world.start_clerk())
         world.agenda.run(min(world.settings.quiet_us, self.until_us))

@@ -25,6 +25,10 @@ class Settings:
     dead_pings: int = 3
     interval_us: int = 100 * MS
     window: int = 4
+    #: How long what is sent is on its way, at least and at most.
+    delay_us: tuple[int, int] = (50, 2 * MS)
+    #: Does somebody compare the servers' states all the time?
+    verifies: bool = False
     #: How long the world stands before anything goes wrong, and for how long
     #: things go wrong then.
     quiet_us: int = 800 * MS
@@ -46,6 +50,11 @@ class Settings:
             dead_pings=random.choice((3, 3, 4, 5)),
             interval_us=interval_us,
             window=random.choice((1, 2, 4, 8)),
+            # What is rare is mostly what comes while something else is under way.
+            delay_us=random.choice(
+                ((50, 2 * MS), (50, 2 * MS), (MS, interval_us // 5))
+            ),
+            verifies=not random.randrange(4),
             # Most worlds stand before anything goes wrong; some never quite do.
             quiet_us=random.choice((0, 4, 8, 16)) * interval_us,
             misfortune_us=random.choice((1, 2, 4)) * S,

@@ -60,6 +60,7 @@ class World:
         self._story = story
         self.agenda = Agenda()
         self.network = Network(self.agenda, seed)
+        self.network.delay_us = self.settings.delay_us
         self.chronicle = Chronicle(self)
         self.misfortune = Misfortune(self, seed, excerpt)
         #: How much faster or slower than the others a clock may run, in thousandths.
