@@ -247,7 +247,7 @@ def test_an_assertion_that_twisted_would_keep_is_a_violation(
 
 
 def test_nonsense_on_a_connection_is_a_violation() -> None:
-    world = World(1, Settings())
+    world = World(1, Settings(), excerpt=Excerpt(frozenset()))
     world.start_views()
     world.start_server("s1")
     world.run(1_000_000)

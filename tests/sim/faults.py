@@ -55,6 +55,7 @@ TIMELY: Final = {
     "founders": 15,  # the first primary, before it can acknowledge
     "slow-transfer": 25,  # the way of a snapshot that has just begun
     "break-transfer": 25,  # its connection, or one of its ends
+    "just-said": 40,  # the sender of a message, its connection, or its way
 }
 
 KINDS: Final = {**SCHEDULED, **TIMELY}

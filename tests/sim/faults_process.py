@@ -150,6 +150,16 @@ class ProcessFaults:
         assert isinstance(process, ServerProcess)
         return self._befall(process, what, network)
 
+    def just_said(self, end: End, network: NetworkFaults) -> str:
+        """Something happens to what was said, or to whoever has said it."""
+        what = self.random.choice(("break", "late", "slow", "sender"))
+        if what == "slow":
+            return network.slow_transfer(end)
+        process = end.process
+        if what == "sender" and isinstance(process, ServerProcess):
+            return self._befall(process, self.random.choice(JUST_THEN), network)
+        return network.tear(end, late=what == "late")
+
     def _befall(self, server: ServerProcess, what: str, network: NetworkFaults) -> str:
         found = ""
         if not server.is_alive:

@@ -3,7 +3,8 @@ Misfortune: what befalls a world, drawn from its seed.
 
 Every fault has a name, and all that is drawn for it follows from the seed and
 that name: 1, 2, 3, ... are those that come when they come; ``v4`` comes with
-view 4, ``t2`` with the second transfer, ``b7`` and ``w7`` before and after the
+view 4, ``t2`` with the second transfer, ``s5`` with the fifth message of the one
+kind that this world stumbles over, ``b7`` and ``w7`` before and after the
 seventh time that the view service writes.  Leaving out some of them changes
 nothing about the others, which is what makes a failing world small
 (`tests.sim.shrink`).
@@ -22,12 +23,40 @@ from tests.sim.faults_network import NetworkFaults
 from tests.sim.faults_process import ProcessFaults
 from tests.sim.sockets import End
 from tests.sim.streams import stream
+from wire.messages import (
+    Accepted,
+    Batch,
+    BatchAnswer,
+    BatchRefused,
+    CloseSession,
+    Forward,
+    Greet,
+    Message,
+    NotYours,
+    OpenSession,
+    Ping,
+    Position,
+    Query,
+    QueryAnswer,
+    SessionOpened,
+    SnapshotHave,
+    SnapshotPart,
+    ViewIs,
+)
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
 #: One in so many views, writings and transfers is struck, where it can be.
-ONE_IN: Final = {"v": 2, "b": 12, "w": 12, "t": 2}
+ONE_IN: Final = {"v": 2, "b": 12, "w": 12, "t": 2, "s": 25}
+
+#: What a world may stumble over: it makes a difference which message was the last
+#: that came, or the first that did not.
+STUMBLES: Final = (
+    *(Accepted, Batch, BatchAnswer, BatchRefused, CloseSession, Forward, Greet),
+    *(NotYours, OpenSession, Ping, Position, Query, QueryAnswer, SessionOpened),
+    *(SnapshotHave, SnapshotPart, ViewIs),
+)
 
 
 class Struck(NamedTuple):
@@ -53,9 +82,10 @@ class Misfortune:
         self._gap_max_us = random.choice((150, 400, 1000)) * MS
         self.drift = random.choice((20, 250)) if "drift" in self.kinds else 0
         self._lateness = stream(seed, "lateness")
+        self._stumbles = random.choice(STUMBLES) if "just-said" in self.kinds else None
         self._scheduled = [kind for kind in self.kinds if kind in SCHEDULED]
         self._counts: Counter[str] = Counter()
-        self.is_over = False
+        self.has_begun = self.is_over = False
         self.struck: list[Struck] = []
         processes = ProcessFaults(world, self.later)
         network = NetworkFaults(world, self.later)
@@ -71,6 +101,7 @@ class Misfortune:
 
     def begin(self) -> None:
         """From now on things go wrong."""
+        self.has_begun = True
         if self._scheduled:
             self._await(1)
 
@@ -112,6 +143,12 @@ class Misfortune:
             ),
         }
         self._on("t", list(does), does, within_us=10 * MS)
+
+    def said(self, end: End, message: Message) -> None:
+        """*end* has just sent that."""
+        if self.has_begun and type(message) is self._stumbles:
+            does = {"just-said": lambda: self._processes.just_said(end, self._network)}
+            self._on("s", list(does), does, within_us=MS)
 
     def _on(
         self,

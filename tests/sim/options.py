@@ -199,7 +199,7 @@ def _names(text: str) -> tuple[str, ...]:
         return ()
     names = tuple(text.split(","))
     for name in names:
-        number = name[1:] if name[:1] in {"v", "t", "w"} else name
+        number = name[1:] if name[:1] in {"v", "t", "b", "w", "s"} else name
         if not (number.isascii() and number.isdigit()):
             raise _bad(
                 name, "is no fault's name; --story shows them, as in --only 3,9,v4"

@@ -116,6 +116,7 @@ class World:
             self.onlooker.said(end, message)
         if self._story is not None:
             self._story(f"{self._at()} {end} > {end.other}: {message}")
+        self.misfortune.said(end, message)
         if type(message) is SnapshotPart and not message.part:
             self.misfortune.transferring(end)
 
