@@ -124,10 +124,6 @@ def ignore_too_much(tables: Table) -> None:
     tables["A"]._out._ignored = [(None, query(1), "")] * (IGNORED_MAX + 1)
 
 
-def keep_too_long_a_log(tables: Table) -> None:
-    limit(tables, tail_bytes_kept=0)
-
-
 def leave_too_many_parts_unconfirmed(tables: Table) -> None:
     transfer = Outgoing.of(state(tables))
     transfer.part = tables.leads("A").limits.parts_unconfirmed_max + 1
@@ -162,7 +158,6 @@ def wait_for_what_is_applied(tables: Table) -> None:
         (keep_an_idle_session, "idleness of a session"),
         (keep_too_many_answers, LONG),
         (ignore_too_much, "ignored messages remembered for the log in one turn"),
-        (keep_too_long_a_log, "log kept behind the commit index"),
         (leave_too_many_parts_unconfirmed, "parts unconfirmed"),
         (know_a_batch_that_is_applied, "what waits at the door"),
         (know_a_session_without_batches, "what waits at the door"),
@@ -175,6 +170,15 @@ def test_a_server_with_too_much(
 ) -> None:
     tamper(tables)
     assert rule in found(tables)
+
+
+def test_a_primary_keeps_what_it_may_forget(tables: Table) -> None:
+    before = measured(tables["A"])
+    assert before.floor == 3
+    limit(tables, tail_bytes_kept=0)
+    rule = "log kept behind the commit index"
+    assert found(tables, before=before) == {rule}
+    assert found(tables, before=before._replace(floor=0)) == set(), "it was pinned"
 
 
 UNANSWERED = "what clerks have asked and is unanswered, at a primary"
@@ -230,8 +234,9 @@ def test_one_entry_more_than_is_kept(kept_max: int, is_within: bool) -> None:
     for number in (1, 2, 3):
         tables.opened("A", number)
     assert tables["A"].history.log.weight == 3 * 320
+    before = measured(tables["A"])
     limit(tables, tail_bytes_kept=kept_max)
-    assert (found(tables) == set()) == is_within
+    assert (found(tables, before=before) == set()) == is_within
 
 
 # -- what is sent --------------------------------------------------------------------
