@@ -53,6 +53,8 @@ class Measures(NamedTuple):
     role: Primary | Backup | None
     is_accepting: bool
     unanswered: int
+    #: Batches of sessions that are unknown; they are logged when they become known.
+    strangers: int
     end: int
     commit: int
     #: The weight of the part of its log that is applied.
@@ -72,6 +74,7 @@ def measured(replica: Replica) -> Measures:
         role,
         replica.accepting,
         _unanswered(role) if leads else 0,
+        len(role.questions._strangers) if leads else 0,
         *(history.log.end, history.commit, _applied(history)),
         min(role._pinned(), history.commit) if leads else 0,
     )
@@ -157,7 +160,7 @@ def _of_primary(
         if unanswered > before.unanswered:
             rule = "what clerks have asked and is unanswered, at a primary"
             yield Excess(rule, f"{text} {unanswered}")
-        if log.end > before.end:
+        if log.end > before.end + before.strangers:
             rule = "log that a transfer may pin"
             yield Excess(rule, f"it has grown from {before.end} to {log.end}")
 
