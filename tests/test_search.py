@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,16 @@ def test_actions_can_be_written_down() -> None:
         replay(model, start, actions_of(line))
 
 
+def test_a_way_can_be_seen_as_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "way.html"
+    line = "ping 2; doubt 0 B; dial 0 2"
+    code, _, err = command("--config", "doubt", "--replay", line, "--trace", str(page))
+    assert code == 0, err
+    text = page.read_text(encoding="utf-8")
+    assert "A leads, B is its backup" in text
+    assert "--replay 'ping 2; doubt 0 B; dial 0 2'" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -177,6 +188,10 @@ def test_actions_can_be_written_down() -> None:
         (["--config", "small", "--replay", "dance 1"], "'dance 1' cannot happen"),
         (["--replay", "ping 1"], "--replay needs one --config NAME"),
         (["--config", "small", "--walk"], "--walk needs --seconds"),
+        (
+            ["--config", "small", "--trace", "/no/where"],
+            "'/no/where' cannot be written",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], text: str) -> None:

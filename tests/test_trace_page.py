@@ -330,7 +330,7 @@ def test_the_examples_show_what_they_say() -> None:
     assert healthy["violation"] is None
     opened = healthy["texts"][healthy["events"]["text"][healthy["start"]]]
     assert opened.endswith("leads view 3")
-    for path in (examples.FAILOVER, examples.VIOLATION):
+    for path in (examples.FAILOVER, examples.VIOLATION, examples.SEARCH):
         assert path.stat().st_size < 500_000
     broken = data_of(examples.VIOLATION.read_text(encoding="utf-8"))
     assert broken["violation"]["rule"] == "reads are fresh"

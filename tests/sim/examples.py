@@ -1,12 +1,13 @@
 """
-``python -m tests.sim.examples`` writes the two example pages of the docs, and a
+``python -m tests.sim.examples`` writes the example pages of the docs, and a
 picture of each if there is a browser.
 
 One is a failover as it should be: the primary crashes while two clerks call,
 its backup takes over, and the one that crashed comes back.  The other is what
 comes of a primary that answers reads without asking its backup whether it still
 is primary: cut off together with a clerk, it answers what another one has
-overwritten.
+overwritten.  The third is the shortest way in which a backup that forgets what
+it has not committed loses an answer, as the searcher finds it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import globalLogBeginner
 
-from tests.patching import ROOT, Patch
+from tests.patching import ROOT, Patch, install
 
 if TYPE_CHECKING:
     from tests.sim.recording import Recording
@@ -30,8 +31,10 @@ DOCS: Final = ROOT / "docs"
 FAILOVER: Final = DOCS / "trace-failover.html"
 VIOLATION: Final = DOCS / "trace-violation.html"
 
+SEARCH: Final = DOCS / "trace-search.html"
+
 #: What is to be seen on the pictures.
-SIGHTS: Final = {FAILOVER: "", VIOLATION: "causal=1"}
+SIGHTS: Final = {FAILOVER: "", VIOLATION: "causal=1", SEARCH: "filter=0"}
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 COMMAND: Final = "python -m tests.sim.examples"
@@ -41,6 +44,16 @@ STALE: Final = Patch(
     "pbserver.primary",
     "self._answer(min([each.echoed for each in rule], default=self.round + 1))",
     "self._answer(self.round + 1)",
+)
+
+
+#: Drops what is not committed when a view comes.
+FORGETFUL: Final = Patch(
+    "pbserver.replica",
+    "            backup = self.role = Backup(view, self.history, self._out)\n",
+    "            if self.history.log.end > self.history.commit:\n"
+    "                self.history.log.truncate(self.history.commit + 1)\n"
+    "            backup = self.role = Backup(view, self.history, self._out)\n",
 )
 
 
@@ -105,6 +118,22 @@ def stale_read() -> Recording:
     return recording
 
 
+def shortest() -> Recording:
+    """What a breadth-first search comes to first."""
+    from tests.sim.recording import Recording
+    from tests.sim.search.breadth import Breadth
+    from tests.sim.search.page import ToldModel
+    from tests.sim.search.stages import BY_NAME
+
+    named = BY_NAME["divergent"]
+    found = Breadth(*named.start()).run()
+    title = "A mistake: a backup that drops what it has not committed"
+    recording = Recording(title, COMMAND, "step")
+    told = ToldModel(named.config, recording)
+    told.tell(named.start(told)[1], found.actions)
+    return recording
+
+
 def _world(recording: Recording) -> World:
     """Three servers and two clerks, all well, and nothing goes wrong by itself."""
     from tests.sim.agenda import MS
@@ -138,26 +167,36 @@ def picture(path: Path, sight: str) -> bool:
     return True
 
 
-def main() -> int:
-    """Write them; the first before any code is patched, which lasts."""
-    from tests.sim import trace_page
+#: Mistake -> the page, what is wrong with the code, and what comes of it.
+MISTAKES: Final = {
+    "stale": (VIOLATION, STALE, stale_read),
+    "forgetful": (SEARCH, FORGETFUL, shortest),
+}
 
+
+def main() -> int:
+    """Write them; the mistaken ones in processes of their own."""
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
-    if sys.argv[1:] == ["mistaken"]:
-        trace_page.write(VIOLATION, stale_read())
+    if sys.argv[1:]:
+        page, patch, record = MISTAKES[sys.argv[1]]
+        install([patch])
+        _write(page, record())
         return 0
-    trace_page.write(FAILOVER, failover())
-    mistaken = (
-        "from tests import patching; from tests.sim import examples;"
-        " patching.install([examples.STALE]); examples.main()"
-    )
-    command = [sys.executable, "-c", mistaken, "mistaken"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    _write(FAILOVER, failover())
+    for mistake in MISTAKES:
+        command = [sys.executable, "-m", "tests.sim.examples", mistake]
+        subprocess.run(command, cwd=ROOT, check=True)
     for path, sight in SIGHTS.items():
         sys.stdout.write(f"{path.relative_to(ROOT)}\n")
         if not picture(path, sight):
             sys.stdout.write("no browser: the picture stays as it is\n")
     return 0
+
+
+def _write(path: Path, recording: Recording) -> None:
+    from tests.sim import trace_page
+
+    trace_page.write(path, recording)
 
 
 if __name__ == "__main__":

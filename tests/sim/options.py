@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--first", action="store_true", help="stop at the first violation")
     add("--json", action="store_true", help="the summary as JSON, and nothing else")
     add("--story", action="store_true", help="print everything that happens")
-    add("--trace", type=_file, metavar="FILE", help="write it as a page to look at")
+    add("--trace", type=writable, metavar="FILE", help="write it as a page to look at")
     add(
         *("--faults",),
         type=_kinds,
@@ -207,7 +207,8 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _file(text: str) -> Path:
+def writable(text: str) -> Path:
+    """A file that can be written, which is made sure of."""
     path = Path(text)
     is_new = not path.exists()
     try:

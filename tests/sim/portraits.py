@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pbserver.backup import Backup
 from pbserver.follower import Follower
 from pbserver.primary import Primary
+from pbserver.replica import Replica
 from tests.sim.checker_clerks import OPEN
 from tests.sim.clerk import ClerkProcess
 from tests.sim.observer import State
@@ -16,26 +17,28 @@ from tests.sim.process import Process
 from tests.sim.server import ServerProcess
 from tests.sim.views import ViewsProcess
 from tests.sim.wording import command_text
+from viewservice.views import Views
 from wire.messages import Wait
 
 
 def portrait(process: Process) -> State:
     """Its state."""
     if isinstance(process, ServerProcess):
-        return _server(process)
+        return of_replica(process.replica)
     if isinstance(process, ViewsProcess):
-        return _views(process)
+        return of_views(process.views)
     assert isinstance(process, ClerkProcess)
     return _clerk(process)
 
 
-def _server(server: ServerProcess) -> State:
-    replica = server.replica
-    role, log = replica.role, server.history.log
+def of_replica(replica: Replica) -> State:
+    """A server's state."""
+    role, history = replica.role, replica.history
+    log = history.log
     state: dict[str, object] = {
         "role": "idle",
         "view": replica.view.number,
-        "commit": server.history.commit,
+        "commit": history.commit,
         "log": f"{log.base_index + 1}..{log.end}" if log.entries else f"ends {log.end}",
     }
     if isinstance(role, Primary):
@@ -67,8 +70,8 @@ def _follower(follower: Follower) -> str:
     return ", ".join(words)
 
 
-def _views(process: ViewsProcess) -> State:
-    views = process.views
+def of_views(views: Views) -> State:
+    """A view service's state."""
     view = views.view
     silent = [
         f"{name} for {server.silent}"

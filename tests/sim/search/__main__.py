@@ -8,9 +8,14 @@ import argparse
 import json
 import multiprocessing
 import sys
+from pathlib import Path
 from typing import Any
 
+from tests.sim import trace_page
+from tests.sim.options import writable
+from tests.sim.recording import Recording
 from tests.sim.search.breadth import Breadth, Found
+from tests.sim.search.page import ToldModel
 from tests.sim.search.stages import ALL, BY_NAME
 from tests.sim.search.walk import walk
 from tests.sim.search.words import NoAction, actions_of, line_of, replay
@@ -27,6 +32,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="for random ways")
     parser.add_argument("--jobs", type=_positive, default=1, help="at the same time")
     parser.add_argument("--replay", metavar="ACTIONS", help="do just this")
+    parser.add_argument(
+        "--trace", metavar="FILE", type=writable, help="write a way as a page"
+    )
     parser.add_argument("--json", action="store_true", help="print a document")
     options = parser.parse_args()
     if options.list:
@@ -41,9 +49,11 @@ def main() -> int:
         if len(names) != 1:
             parser.error("--replay needs one --config NAME")
         try:
-            return _replay(names[0], options.replay)
+            return _replay(names[0], options.replay, options.trace)
         except NoAction as error:
             parser.error(f"--replay: {error}")
+    if options.trace is not None and options.json:
+        parser.error("--trace and --json do not go together")
     if options.walk and not options.seconds:
         parser.error("--walk needs --seconds")
     return _search(names, options)
@@ -56,7 +66,7 @@ def _search(names: list[str], options: argparse.Namespace) -> int:
         for found in pool.imap_unordered(_one, arguments):
             founds.append(found)
             if not options.json:
-                _tell(found)
+                _tell(found, options.trace)
     wrong = [found for found in founds if found.rule]
     if options.json:
         say(json.dumps([_document(found) for found in founds], indent=2))
@@ -78,7 +88,7 @@ def _one(arguments: tuple[str, argparse.Namespace]) -> Found:
     return Breadth(model, start).run(seconds=seconds, states_max=states_max)
 
 
-def _tell(found: Found) -> None:
+def _tell(found: Found, page: Path | None) -> None:
     how = "exhausted" if found.is_exhausted else "not exhausted"
     say(
         f"{found.config:16} {found.states:9} states, {found.steps:9} steps, depth"
@@ -86,12 +96,18 @@ def _tell(found: Found) -> None:
         f" server ({found.repeated} done twice); {found.seconds:.1f} s"
     )
     if found.rule:
-        _replay(found.config, line_of(found.actions))
+        _replay(found.config, line_of(found.actions), page)
 
 
-def _replay(name: str, line: str) -> int:
+def _replay(name: str, line: str, page: Path | None) -> int:
     model, start = BY_NAME[name].start()
     lines, violation = replay(model, start, actions_of(line))
+    command = f"python -m tests.sim.search --config {name} --replay '{line}'"
+    if page is not None:
+        recording = Recording(BY_NAME[name].text, command, "step")
+        told = ToldModel(BY_NAME[name].config, recording)
+        told.tell(BY_NAME[name].start(told)[1], actions_of(line))
+        trace_page.write(page, recording)
     say(f"begin: {BY_NAME[name].text}")
     for number, text in enumerate(lines, 1):
         say(f"{number:4}  {text}")
@@ -99,7 +115,7 @@ def _replay(name: str, line: str) -> int:
         say("no rule was violated")
         return 0
     say(f"violation: {violation}")
-    say(f"replay: python -m tests.sim.search --config {name} --replay '{line}'")
+    say(f"replay: {command}")
     return 1
 
 

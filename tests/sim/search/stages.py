@@ -220,9 +220,9 @@ class Named:
     config: Config
     begin: Callable[[Stage], None]
 
-    def start(self) -> tuple[Model, State]:
+    def start(self, model: Model | None = None) -> tuple[Model, State]:
         """The model, and the state to begin at."""
-        stage = Stage(Model(self.config))
+        stage = Stage(model or Model(self.config))
         self.begin(stage)
         worlds = stage.model.worlds
         return stage.model, worlds.with_budget(stage.state, self.config.allowance())

@@ -49,7 +49,7 @@ def replay(
                 raise NoAction(
                     f"{line_of([action])!r} cannot happen as step {len(lines) + 1}"
                 )
-            lines.append(_line(model, state, action))
+            lines.append(text_of(model, state, action))
             state = model.step(state, action)
             judge_state(model, state)
         Fair(model).judge(state)
@@ -58,7 +58,8 @@ def replay(
     return lines, None
 
 
-def _line(model: Model, state: State, action: Action) -> str:
+def text_of(model: Model, state: State, action: Action) -> str:
+    """What happens then, in words."""
     what, *arguments = action
     for link in model.worlds.links(state):
         if link[:3] == tuple(arguments):
