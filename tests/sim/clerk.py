@@ -80,8 +80,9 @@ class ClerkProcess(Process):
         )
         reply.addErrback(self._broke)
         if timeout_ms is not None and self.rate == 1000:
-            due_us = self.now_us() + timeout_ms * MS
-            self.later(timeout_ms * MS + LATE_US, lambda: self._due(number, due_us))
+            delay_us = timeout_ms * MS + LATE_US
+            due_us = self.now_us() + delay_us
+            self.later(delay_us, lambda: self._due(number, due_us))
         return number
 
     def _due(self, number: int, due_us: int) -> None:
