@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+comma := ,
 
-.PHONY: help setup test lint types unit grade sim search chaos wheel-check demo bench-row bench-clerk trace-examples clean
+.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench-row bench-clerk trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -40,6 +41,9 @@ sim: setup  ## new simulated worlds for a minute; SECONDS=600 OPTIONS='--faults 
 
 chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)
+
+mutants: setup  ## bugs put in, each to be noticed; ONLY=F3,R1 LAYERS=tables,sim JOBS=2
+	$(BIN)/python -m tests.mutants $(subst $(comma), ,$(ONLY)) $(if $(LAYERS),--layers $(LAYERS)) --jobs $(or $(JOBS),2) $(OPTIONS)
 
 wheel-check: setup  ## the wheel, built and tried in a fresh environment
 	$(BIN)/python -m tests.wheel

@@ -1,0 +1,134 @@
+"""
+``python -m tests.mutants.child LAYER LIMIT_S MUTANT ...``: one layer in a
+process of its own, over patched code.  The last line that it says is the
+verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import re
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.mutants.layers import BESIDE, BROKEN, KILLED, SURVIVED
+from tests.patching import Misfit, Patch, install
+
+#: Outcome, by what, and how much was looked at.
+Found = tuple[str, str, str]
+
+#: How much of what was found is told.
+TOLD = 110
+
+
+def tables(*files: str) -> Found:
+    """The tests of the pure modules, up to the first that fails."""
+    import pytest
+
+    witness = Witness()
+    options = ["-x", "-q", "-m", "not processes"]
+    code = pytest.main([*options, *files], plugins=[witness])
+    if witness.wreck:
+        return BROKEN, witness.wreck, ""
+    if witness.failed:
+        return KILLED, witness.failed, ""
+    if code != pytest.ExitCode.OK:
+        return BROKEN, f"pytest ended with {code!r}", ""
+    return SURVIVED, "", f"{witness.count} tests"
+
+
+class Witness:
+    """Looks on while pytest runs."""
+
+    def __init__(self) -> None:
+        self.failed = self.wreck = ""
+        self.count = 0
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A test has come a step further."""
+        self.count += report.when == "call"
+        if report.failed and not self.failed:
+            self.failed = report.nodeid.removeprefix("tests/")
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file was read."""
+        if report.failed:
+            self.wreck = f"{report.nodeid} cannot be read: {report.longreprtext}"
+
+
+def sim(worlds: str, seconds: str) -> Found:
+    """Simulated worlds, up to the first in which something is wrong."""
+    from tests.sim.run import run
+
+    until = time.monotonic() + float(seconds)
+    seed = 0
+    while seed < int(worlds) and time.monotonic() < until:
+        seed += 1
+        try:
+            violation = run(seed).violation
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it shows
+            return KILLED, f"seed {seed}: {type(error).__name__}: {error}", ""
+        if violation is not None:
+            return KILLED, f"seed {seed}: {violation}", ""
+    return SURVIVED, "", f"{seed} worlds"
+
+
+def search(seconds: str, configs: str) -> Found:
+    """The searcher, as it is called by people."""
+    sys.argv = ["tests.sim.search", "--seconds", seconds]
+    if configs:
+        sys.argv += ["--config", configs]
+    said = io.StringIO()
+    code: object = 0
+    try:
+        with contextlib.redirect_stdout(said):
+            runpy.run_module("tests.sim.search", run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    found = re.search(r"^violation: (.*)$", said.getvalue(), re.MULTILINE)
+    if found is not None:
+        return KILLED, found[1], ""
+    lines = said.getvalue().splitlines() or [""]
+    if code:
+        return BROKEN, f"the searcher ended with {code}: {lines[-1]}", ""
+    return SURVIVED, "", lines[-1]
+
+
+RUN: dict[str, Callable[..., Found]] = {"tables": tables, "search": search, "sim": sim}
+#: What a layer imports before it begins; tables import what they like.
+BEGINS = {"search": "tests.sim.search.run", "sim": "tests.sim.run"}
+
+
+def main(layer: str, limit_s: str, mutant: str, *args: str) -> Found:
+    """Patch, and let loose."""
+    modules = {}
+    signal.alarm(int(limit_s))
+    patches = [Patch(*each) for each in json.loads(mutant)[3]]
+    try:
+        install(patches)
+        if layer in BEGINS:
+            importlib.import_module(BEGINS[layer])
+        modules = {patch.module: patch.module in sys.modules for patch in patches}
+        for module in modules:
+            importlib.import_module(module)
+    except Misfit as misfit:
+        return BROKEN, str(misfit).replace("\n", " "), ""
+    except Exception as error:  # noqa: BLE001 -- a patch may be any nonsense
+        return BROKEN, f"cannot be imported: {error!r}", ""
+    if layer in BEGINS and modules and not any(modules.values()):
+        return BESIDE, "", ""
+    return RUN[layer](*args)
+
+
+if __name__ == "__main__":
+    outcome, by, effort = main(*sys.argv[1:])
+    by = " ".join(by.split())
+    found = (outcome, by if len(by) <= TOLD else by[:TOLD] + "...", effort)
+    sys.stdout.write(f"\nverdict {json.dumps(found)}\n")

@@ -1,0 +1,166 @@
+"""
+The layers of tests, and how each is let loose on a mutant.
+
+Every run is a process of its own: the patch must be there before anything is
+imported, and what a bug leaves behind must not meet the next one.  A layer that
+does not exist, or that does not run the code in question, says so; neither
+counts as having looked.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from tests.mutants.mutant import Mutant
+from tests.patching import ROOT
+
+KILLED: Final = "killed"
+SURVIVED: Final = "survived"
+#: There is no such layer, or it never runs the patched module.
+MISSING: Final = "missing"
+BESIDE: Final = "beside"
+#: The patch does not fit, or what it makes is no program.
+BROKEN: Final = "broken"
+
+LAYERS: Final = ("tables", "search", "sim")
+
+#: Seconds after which a layer that is still busy has taken too long.
+TABLES_S: Final = 120
+SEARCH_S: Final = 60
+SIM_S: Final = 90
+SPARE_S: Final = 30
+
+#: How many worlds live.
+WORLDS: Final = 150
+
+VIEWS: Final = (
+    "views views_memory viewservice views_words views_safety views_walk statefile"
+)
+REPLICA: Final = "replica transfer attacks sessions log"
+CLERK: Final = "conversation conversation_faults clerk blocking"
+STORE: Final = "store store_bodies pairs transfer"
+
+#: Which test files look at a module, those that say most about it first.
+TESTS: Final = {
+    "viewservice.views": VIEWS,
+    "viewservice.roster": VIEWS,
+    "viewservice.server": VIEWS,
+    "viewservice.memory": f"views_memory statefile {VIEWS}",
+    "viewservice.causes": f"views_words {VIEWS}",
+    "viewservice.statefile": "statefile viewservice",
+    "viewservice.service": "viewservice",
+    "viewservice.ticker": "ticker viewservice",
+    "pbserver.replica": REPLICA,
+    "pbserver.primary": REPLICA,
+    "pbserver.backup": REPLICA,
+    "pbserver.follower": REPLICA,
+    "pbserver.questions": REPLICA,
+    "pbserver.door": REPLICA,
+    "pbserver.history": REPLICA,
+    "pbserver.limits": REPLICA,
+    "pbserver.log": f"log {REPLICA}",
+    "pbserver.sessions": f"sessions {REPLICA}",
+    "pbserver.transfer": f"transfer {REPLICA}",
+    "pbserver.store": STORE,
+    "pbserver.operations": STORE,
+    "pbserver.bodies": STORE,
+    "pbserver.pairs": f"pairs {STORE}",
+    "client.conversation": CLERK,
+    "client.session": CLERK,
+    "client.calls": CLERK,
+    "client.queries": CLERK,
+    "client.closing": CLERK,
+    "client.whereabouts": CLERK,
+    "wire.messages": f"codec {REPLICA}",
+    "wire.codec": "codec links",
+    "wire.link": "links sockets",
+    "wire.listener": "listener",
+    "wire.dialler": "dialler",
+    "wire.addresses": "addresses",
+}
+
+
+class Verdict(NamedTuple):
+    """What came of a mutant in a layer."""
+
+    layer: str
+    outcome: str
+    #: What noticed it.
+    by: str = ""
+    #: How much was looked at, for one that was not noticed.
+    effort: str = ""
+    seconds: float = 0.0
+
+
+class Effort(NamedTuple):
+    """How much is done in each layer."""
+
+    worlds: int = WORLDS
+    search_s: int = SEARCH_S
+
+
+USUAL: Final = Effort()
+
+
+def files_for(mutants: Iterable[Mutant]) -> list[str]:
+    """The test files for these, each once."""
+    names = [
+        name
+        for mutant in mutants
+        for name in (*mutant.tests, *_tests_of(mutant.modules))
+    ]
+    return [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
+
+
+def _tests_of(modules: Iterable[str]) -> list[str]:
+    return [name for module in modules for name in TESTS[module].split()]
+
+
+def is_there(layer: str) -> bool:
+    """Does this layer exist?"""
+    return layer != "search" or (ROOT / "tests/sim/search/__main__.py").exists()
+
+
+def run(
+    layer: str, mutant: Mutant, effort: Effort = USUAL, files: Iterable[str] = ()
+) -> Verdict:
+    """Let *layer* loose on *mutant*; *files*: those instead of its own."""
+    if not is_there(layer):
+        return Verdict(layer, MISSING)
+    if layer == "tables":
+        limit_s, args = TABLES_S, list(files) or files_for([mutant])
+    elif layer == "search":
+        limit_s = effort.search_s + SPARE_S
+        args = [str(effort.search_s), ",".join(mutant.configs)]
+    else:
+        limit_s, args = SIM_S + SPARE_S, [str(effort.worlds), str(SIM_S)]
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tests.mutants.child", layer, str(limit_s)]
+    ended = subprocess.run(
+        [*command, json.dumps(mutant), *args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    return _verdict(layer, ended, limit_s)._replace(seconds=seconds)
+
+
+def _verdict(
+    layer: str, ended: subprocess.CompletedProcess[str], limit_s: int
+) -> Verdict:
+    said = ended.stdout.splitlines()
+    if said and said[-1].startswith("verdict "):
+        return Verdict(layer, *json.loads(said[-1].removeprefix("verdict ")))
+    if ended.returncode == -signal.SIGALRM:
+        return Verdict(layer, KILLED, f"not at an end after {limit_s} s")
+    last = (ended.stderr.strip().splitlines() or ["nothing said"])[-1]
+    return Verdict(layer, KILLED, f"the process ended: {last}")
