@@ -7,8 +7,10 @@ from typing import Final
 
 from tests.mutants import (
     liveness,
+    own_backup,
     own_clerks,
-    own_servers,
+    own_primary,
+    own_state,
     own_views,
     replication,
     searched,
@@ -26,7 +28,9 @@ MUTANTS: Final = (
     *replication.MUTANTS,
     *sessions.MUTANTS,
     *own_views.MUTANTS,
-    *own_servers.MUTANTS,
+    *own_primary.MUTANTS,
+    *own_backup.MUTANTS,
+    *own_state.MUTANTS,
     *own_clerks.MUTANTS,
 )
 
