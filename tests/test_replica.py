@@ -500,8 +500,13 @@ def test_a_primary_that_goes_on_does_nothing_twice() -> None:
     table = pair()
     table.ask("A", batch(1), batch(2, lacking=1))
     table.carry("A", "B")
+    table.ask("A", query(7, after=2))
     table.lead(view(3, "A", "B C", holders="B"))
-    assert [BatchAnswer(1, lengths(1)), BatchAnswer(2, lengths(2))] == table.told()
+    assert [
+        BatchAnswer(1, lengths(1)),
+        BatchAnswer(2, lengths(2)),
+        QueryAnswer(7, read(b"12")),
+    ] == table.told()
     assert table.value("A") == b"12"
     table.tick("A")
     table.settle()
@@ -526,6 +531,19 @@ def test_what_a_newcomer_had_in_an_older_view_does_not_count() -> None:
     assert table["A"].synced == ()
     table.settle()
     assert table["A"].synced == ("C",)
+
+
+def test_what_a_backup_had_before_it_was_restarted_does_not_count() -> None:
+    table = pair()
+    table.start("B'")
+    table.tell(view(3, "A", "B'"), "A B'")
+    table.connect("A", "B'")
+    table.settle(but="A")
+    table.carry("B'", "A", 1)  # T16: where it stands, which is at the beginning
+    assert table["A"].synced == ()
+    table.settle()
+    assert table["A"].synced == ("B",)
+    assert table.log("B'").startswith("2|")
 
 
 def test_a_deposed_primary_is_told_by_its_backup_and_resigns() -> None:
@@ -610,6 +628,35 @@ def test_what_comes_again_is_accepted_again_and_kept_once() -> None:
     forward(table, 2, 1, entry(1, 2), entry(2, 2))
     forward(table, 2, 2, entry(1, 2), entry(2, 2), entry(3, 2), commit=1)
     assert table.log("B") == "2|2 2"
+
+
+def test_what_comes_again_takes_nothing_back() -> None:
+    table = follower()
+    forward(table, 2, 1, entry(1, 2), entry(2, 2), entry(3, 2))
+    forward(table, 2, 2, entry(1, 2), entry(2, 2))
+    assert [Position(2, 0, 0), Accepted(2, 2, 3, 0)] == said(table)  # P6
+
+
+def test_what_was_verified_for_the_same_primary_in_an_older_view_does_not_count() -> (
+    None
+):
+    # T15: in view 3, of which B never heard, A lost entry 2 to another primary.
+    table = follower()
+    forward(table, 2, 1, entry(1, 2), entry(2, 2))
+    said(table)
+    greet(table, 4)
+    assert [Position(4, 0, 0)] == said(table)
+    again = Forward(4, 2, 0, 0, (entry(1, 2), entry(2, 3)))
+    table["B"].receive("A!", member("A"), again)
+    assert table.log("B") == "|2 3"
+
+
+def test_a_view_is_introduced_before_anything_is_taken_in_it() -> None:
+    table = follower()
+    said(table)
+    table["B"].receive("A!", member("A"), Forward(3, 1, 0, 0, (entry(1, 3),)))
+    assert said(table) == []  # P10
+    assert table.log("B") == "|"
 
 
 def test_entries_that_leave_a_hole_are_answered_with_a_position() -> None:

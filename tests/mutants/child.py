@@ -6,12 +6,8 @@ verdict.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import json
-import re
-import runpy
 import signal
 import sys
 import time
@@ -80,30 +76,29 @@ def sim(worlds: str, seconds: str) -> Found:
     return SURVIVED, "", f"{seed} worlds"
 
 
-def search(seconds: str, configs: str) -> Found:
-    """The searcher, as it is called by people."""
-    sys.argv = ["tests.sim.search", "--seconds", seconds]
-    if configs:
-        sys.argv += ["--config", configs]
-    said = io.StringIO()
-    code: object = 0
-    try:
-        with contextlib.redirect_stdout(said):
-            runpy.run_module("tests.sim.search", run_name="__main__")
-    except SystemExit as end:
-        code = end.code
-    found = re.search(r"^violation: (.*)$", said.getvalue(), re.MULTILINE)
-    if found is not None:
-        return KILLED, found[1], ""
-    lines = said.getvalue().splitlines() or [""]
-    if code:
-        return BROKEN, f"the searcher ended with {code}: {lines[-1]}", ""
-    return SURVIVED, "", lines[-1]
+def search(seconds: str, quick_seconds: str, configs: str) -> Found:
+    """The searcher: long where it is known what to look at, else a little of
+    everything."""
+    from tests.sim.search.breadth import Breadth
+    from tests.sim.search.stages import BY_NAME
+
+    states = 0
+    for name in configs.split(",") if configs else BY_NAME:
+        try:
+            found = Breadth(*BY_NAME[name].start()).run(
+                seconds=float(seconds if configs else quick_seconds)
+            )
+        except AssertionError as error:
+            return KILLED, f"{name}: its beginning is out of reach: {error}", ""
+        if found.violation is not None:
+            return KILLED, f"{name}, {found.depth} steps: {found.violation}", ""
+        states += found.states
+    return SURVIVED, "", f"{states} states"
 
 
 RUN: dict[str, Callable[..., Found]] = {"tables": tables, "search": search, "sim": sim}
 #: What a layer imports before it begins; tables import what they like.
-BEGINS = {"search": "tests.sim.search.run", "sim": "tests.sim.run"}
+BEGINS = {"search": "tests.sim.search.stages", "sim": "tests.sim.run"}
 
 
 def main(layer: str, limit_s: str, mutant: str, *args: str) -> Found:

@@ -30,9 +30,12 @@ BROKEN: Final = "broken"
 
 LAYERS: Final = ("tables", "search", "sim")
 
-#: Seconds after which a layer that is still busy has taken too long.
+#: Seconds after which a layer that is still busy has taken too long; of the
+#: search, for each configuration that is meant for a mutant, and for each of all
+#: others.
 TABLES_S: Final = 120
 SEARCH_S: Final = 60
+QUICK_S: Final = 2
 SIM_S: Final = 90
 SPARE_S: Final = 30
 
@@ -102,7 +105,7 @@ class Effort(NamedTuple):
     """How much is done in each layer."""
 
     worlds: int = WORLDS
-    search_s: int = SEARCH_S
+    search_s: float = SEARCH_S
 
 
 USUAL: Final = Effort()
@@ -136,8 +139,8 @@ def run(
     if layer == "tables":
         limit_s, args = TABLES_S, list(files) or files_for([mutant])
     elif layer == "search":
-        limit_s = effort.search_s + SPARE_S
-        args = [str(effort.search_s), ",".join(mutant.configs)]
+        limit_s = int((len(mutant.configs) + 1) * effort.search_s) + SPARE_S
+        args = [str(effort.search_s), str(QUICK_S), ",".join(mutant.configs)]
     else:
         limit_s, args = SIM_S + SPARE_S, [str(effort.worlds), str(SIM_S)]
     began = time.monotonic()

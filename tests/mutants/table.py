@@ -101,9 +101,8 @@ def _cell(verdicts: Mapping[str, Verdict], layer: str) -> str:
         file, _, test = verdict.by.partition("::")
         short = test.partition("::")[2] or test
         return f"`{file.removesuffix('.py')}`: {_plain(short)}"
-    # The seed or the story is another one with the next change; the rule stays.
-    words = verdict.by.split(": ")
-    return _plain(words[1] if words[0].startswith("seed ") else words[0])
+    # The seed and the way are others with the next change; the rule stays.
+    return _plain(verdict.by.split(": ")[1])
 
 
 def _plain(text: str) -> str:
