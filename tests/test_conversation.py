@@ -773,6 +773,14 @@ def test_what_was_given_up_makes_room_in_the_queue() -> None:
         table.take(table.talk.give_up(number, 0))
 
 
+def test_what_was_said_makes_room_in_the_queue() -> None:
+    table = in_session()
+    table.talk.calls.bytes_max = 100
+    for call in (table.write, table.read) * 3:
+        call(bytes(60))
+        table.said()
+
+
 def test_reads_that_are_said_again_keep_their_order() -> None:
     table = connected(window=1)
     for command in ("a", "b"):

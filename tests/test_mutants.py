@@ -34,7 +34,7 @@ PITFALLS = (ROOT / "docs" / "pitfalls.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 
 #: Enough to see that something is looked at.
-LITTLE = Effort(worlds=3, search_s=5)
+LITTLE = Effort(worlds=3, states=300)
 
 
 @pytest.mark.parametrize("mutant", [*MUTANTS, CANARY], ids=lambda mutant: mutant.id)

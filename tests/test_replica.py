@@ -189,6 +189,33 @@ def test_synced_is_who_has_all_that_the_log_held_when_it_joined() -> None:
     assert table["B"].synced == ("D",)
 
 
+def test_who_is_far_behind_does_not_join_the_rule() -> None:
+    table = pair(join_entries_max=0)
+    table.tell(view(3, "A", "B C", holders="B"), "A B C")
+    table.connect("A", "C")
+    table.carry("A", "C")
+    table.carry("C", "A", 1)  # where it stands
+    table.ask("A", batch(1))
+    table.settle(but="C")
+    assert [BatchAnswer(1, lengths(1))] == table.told()
+
+
+def test_constant_writes_keep_nobody_from_being_synced() -> None:
+    table = pair()
+    table.tell(view(3, "A", "B C", holders="B"), "A B C")
+    table.connect("A", "C")
+    table.carry("A", "C")
+    table.carry("C", "A", 1)
+    for sequence in range(1, 5):
+        # Whatever C says, it has not the newest.
+        table.ask("A", batch(sequence, lacking=1))
+        table.settle(but="C")
+        table.carry("A", "C", 1)
+        table.ask("A", batch(sequence + 1, lacking=1))
+        table.carry("C", "A")
+    assert "C" in table["A"].synced
+
+
 def test_news_that_a_backup_is_synced_is_told_once() -> None:
     table = pair()
     assert table["A"].take_news()
@@ -323,6 +350,17 @@ def test_a_repeated_batch_has_the_bytes_of_its_first_answer() -> None:
     table.ask("A", batch(1), clerk="d")
     assert first == table.told("d")
     assert table.value("A") == b"1"
+
+
+def test_to_be_asked_again_changes_nothing() -> None:
+    table = pair()
+    table.opened("A", of=2)
+    table.ask("A", batch(1), batch(1, birth=2, of=2))
+    table.settle()
+    before = table["A"].history.state.digest()
+    table.ask("A", batch(1))  # C10: whose turn it is to be evicted is the log's matter
+    assert len(table.told()) == 3
+    assert table["A"].history.state.digest() == before
 
 
 def test_a_batch_that_waits_is_logged_once_and_answers_everybody_who_asks() -> None:
@@ -540,6 +578,7 @@ def test_what_a_backup_had_before_it_was_restarted_does_not_count() -> None:
     table.connect("A", "B'")
     table.settle(but="A")
     table.carry("B'", "A", 1)  # T16: where it stands, which is at the beginning
+    table.turn("A")
     assert table["A"].synced == ()
     table.settle()
     assert table["A"].synced == ("B",)
@@ -898,6 +937,18 @@ def test_clerks_are_not_read_from_while_too_much_is_unanswered() -> None:
     assert not table["A"].accepting
     table.settle()
     assert table["A"].accepting
+
+
+def test_what_waits_for_a_round_counts_as_unanswered() -> None:
+    table = pair(unanswered_bytes_max=1000)
+    table.ask("A", *(query(number) for number in range(4)))
+    assert not table["A"].accepting
+    table.settle()
+    assert table["A"].accepting
+    table.ask("A", *(batch(1, of=number) for number in range(2, 6)), clerk="d")
+    assert not table["A"].accepting
+    table["A"].link_lost("d")
+    assert table["A"].accepting, "nobody waits there any more"
 
 
 def test_a_running_transfer_keeps_the_log_behind_its_cut() -> None:

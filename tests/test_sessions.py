@@ -247,6 +247,15 @@ def test_the_digest_tells_states_apart_that_answer_alike() -> None:
     assert len(digests) == 2
 
 
+def test_the_digest_tells_states_apart_that_would_evict_another_session() -> None:
+    applied = Applied()
+    for of in (1, 2):
+        applied.open(of)
+    before = applied.state.digest()
+    applied.state.table.move_to_end(session(1))
+    assert applied.state.digest() != before
+
+
 @pytest.mark.parametrize(
     "chunk", [b"", b"\xc1", b"\x91\x01", msgspec.msgpack.encode([[b"x" * 16, 5]])]
 )

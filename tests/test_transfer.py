@@ -17,6 +17,8 @@ from wire.messages import (
     SESSIONS_PART,
     Batch,
     BatchAnswer,
+    DigestAt,
+    DigestIs,
     Entry,
     Forward,
     Goodbye,
@@ -59,6 +61,7 @@ def test_a_state_arrives_whole_in_small_parts() -> None:
     assert wholes == [False] * (len(wholes) - 1) + [True]
     assert incoming.state.digest() == sent.digest()
     assert (incoming.state.index, incoming.state.view) == (7, 3)
+    assert (incoming.state.stamp_ms, incoming.state.chain) == (7, sent.chain)
 
 
 def test_sessions_come_before_the_machine_and_the_end_is_empty() -> None:
@@ -245,6 +248,41 @@ def test_who_steps_down_lets_go_of_the_cut() -> None:
     table["A"].history.state.machine.cut().close()
 
 
+def test_who_has_left_the_view_keeps_no_cut_open() -> None:
+    table = grown(parts_unconfirmed_max=1)
+    begin(table)
+    for _ in range(3):
+        table.carry("A", "B")
+        table.carry("B", "A")
+    assert table["A"].report.transfer_bytes
+    table.lead(view(3, "A", "C"))
+    assert table["A"].synced == ("C",)
+
+
+def test_what_a_holder_may_lack_is_kept_until_it_says_where_it_stands() -> None:
+    table = Table("A B", tail_bytes_kept=1000, part_bytes=1)
+    table.found()
+    table.lead(view(2, "A", "B"))
+    table.opened("A")
+    table.ask("A", batch(1))
+    table.settle(but="B")
+    table.carry("A", "B")
+    table.carry("B", "A")
+    assert (table["A"].history.commit, table["B"].history.commit) == (2, 1)
+    table.cut("A", "B")
+    table.tell(view(3, "A", "B", holders="B"), "A B")
+    table.ask("A", *(batch(n, lacking=1) for n in range(2, 6)))
+    table.turn("A")
+    assert table["A"].history.is_long
+    table.connect("A", "B")
+    table.carry("A", "B")
+    table.carry("B", "A")
+    sent = table.carry("A", "B")
+    assert [
+        each.index for m in sent if isinstance(m, Forward) for each in m.entries
+    ] == [2, 3, 4, 5, 6]
+
+
 # -- what a backup does with parts that it cannot use --------------------------------
 
 
@@ -300,6 +338,26 @@ def test_what_follows_another_history_goes() -> None:
     assert table["B"].history.commit == 2
     assert table.log("B") == "|"
     assert table["B"].history.log.base_view == 3
+
+
+def test_time_goes_on_from_when_a_snapshot_came() -> None:
+    table = backup(accepted=0)
+    table["B"].clock(5_000)
+    hand(table, snapshot(2, number=2))
+    table.tell(view(3, "B"), "B")
+    table["B"].clock(5_100)
+    table.ask("B", OpenSession(session(9)))
+    assert table["B"].history.log.end_stamp_ms == 102  # L11
+
+
+def test_who_waits_for_a_digest_that_a_snapshot_skips_is_told() -> None:
+    table = backup(accepted=0)
+    for index in (1, 2, 3):
+        table["B"].receive(f"o{index}", None, DigestAt(index))
+    hand(table, snapshot(2, number=2))
+    chain = table["B"].history.state.chain
+    assert [DigestIs(2, chain, b"")] == table.told("o1") == table.told("o2")
+    assert table.told("o3") == []
 
 
 def test_a_part_of_what_was_dropped_ends_the_connection() -> None:

@@ -75,6 +75,10 @@ STORIES = {
         PAIR + "C0 !B . A2 C0 . A2 . C3 . C3 . C3 C3",
         "3 A C",
     ),
+    "nor does another incarnation of the primary": (
+        PAIR + "!B . . A2 !A A'0 A'3",
+        "3 A",
+    ),
     "V4 an older number acknowledges nothing": ("A0 B0 A1 A1+B A0+B", "2 A B"),
     "R3 eligible in an earlier view is not eligible": (
         PAIR + "!B . . A2 A3 B0 A3 . B4 . B4 . B4",

@@ -18,7 +18,7 @@ from tests.mutants.layers import (
     KILLED,
     LAYERS,
     MISSING,
-    SEARCH_S,
+    STATES,
     SURVIVED,
     WORLDS,
     Effort,
@@ -36,7 +36,7 @@ def main() -> int:
     """Say what was noticed -> the exit code."""
     options = parsed()
     layers = options.layers.split(",") if options.layers else list(LAYERS)
-    effort = Effort(options.worlds, options.search_seconds)
+    effort = Effort(options.worlds, options.states)
     try:
         mutants = chosen(options.only)
     except KeyError as error:
@@ -75,7 +75,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--layers", help=f"some of {','.join(LAYERS)}")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--worlds", type=int, default=WORLDS, help="seeds of the sim")
-    parser.add_argument("--search-seconds", type=int, default=SEARCH_S)
+    parser.add_argument("--states", type=int, default=STATES, help="of the search")
     parser.add_argument("--write", action="store_true", help="renew the table in docs/")
     return parser.parse_args()
 

@@ -73,12 +73,6 @@ MUTANTS: Final = (
         (put("pbserver.transfer", "if part.crc != self.crc:", "if False:"),),
     ),
     Mutant(
-        "transfer-order",
-        "5 transfer 4",
-        "parts are loaded in any order",
-        (put("pbserver.transfer", "if part.part != self.next_part:", "if False:"),),
-    ),
-    Mutant(
         "transfer-confirm",
         "5 transfer 4",
         "a part is confirmed that was never sent",

@@ -239,20 +239,12 @@ MUTANTS: Final = (
     Mutant(
         "P20",
         "S7",
-        "a scan gives the keys of a leaf in the order in which they came",
+        "which session goes when there are too many is up to the order of a set",
         (
             put(
-                "pbserver.pairs",
-                """
-            leaf = self._leaves[at]
-            keys = sorted(leaf)
-            if at == first:
-""",
-                """
-            leaf = self._leaves[at]
-            keys = list(leaf)
-            if at == first:
-""",
+                "pbserver.sessions",
+                "self._evict(next(iter(self.table)))",
+                "self._evict(next(iter(set(self.table))))",
             ),
         ),
     ),

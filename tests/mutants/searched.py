@@ -231,12 +231,12 @@ MUTANTS: Final = (
     Mutant(
         "F9",
         "6",
-        "sessions have no birth: to open one twice is taken to be harmless",
+        "all sessions have one birth: to open one twice is taken to be harmless",
         (
             put(
                 "pbserver.sessions",
                 "session = Session(entry.index, 1, 1, (), entry.stamp_ms)",
-                "session = Session(0, 1, 1, (), entry.stamp_ms)",
+                "session = Session(1, 1, 1, (), entry.stamp_ms)",
             ),
         ),
     ),
