@@ -79,6 +79,7 @@ def sim(worlds: str) -> Found:
 def search(states: str, configs: str) -> Found:
     """The searcher: much of what is meant for this mutant, or else a little of
     everything."""
+    from tests.sim.chronicle import Violation
     from tests.sim.search.breadth import Breadth
     from tests.sim.search.stages import BY_NAME
 
@@ -86,11 +87,12 @@ def search(states: str, configs: str) -> Found:
     for name in configs.split(",") if configs else BY_NAME:
         try:
             model, start = BY_NAME[name].start()
-        except AssertionError as error:
+        except (AssertionError, Violation) as error:
             return KILLED, f"{name}: its beginning is out of reach: {error}", ""
         found = Breadth(model, start).run(states_max=int(states))
-        if found.violation is not None:
-            return KILLED, f"{name}, {found.depth} steps: {found.violation}", ""
+        if found.rule:
+            what = f"{name}, {found.depth} steps: {found.rule}: {found.text}"
+            return KILLED, what, ""
         total += found.states
     return SURVIVED, "", f"{total} states"
 

@@ -24,6 +24,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "F2",
@@ -42,6 +43,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "F3",
@@ -60,6 +62,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("inherited",),
     ),
     Mutant(
         "F4",
@@ -72,6 +75,7 @@ MUTANTS: Final = (
                 "if log.view_at(entry.index) is not None:",
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "F4b",
@@ -239,6 +243,7 @@ MUTANTS: Final = (
                 "session = Session(1, 1, 1, (), entry.stamp_ms)",
             ),
         ),
+        configs=("evicted",),
     ),
     Mutant(
         "F10",
@@ -314,6 +319,7 @@ MUTANTS: Final = (
                 "",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "F12",
@@ -331,6 +337,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("memory",),
     ),
     Mutant(
         "F13",
@@ -371,6 +378,7 @@ MUTANTS: Final = (
                 "while reads and reads[0].end <= commit:",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "R1b",
@@ -383,6 +391,7 @@ MUTANTS: Final = (
                 "self.questions.add(Question(link, asked, end, self.round))",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "R2",
@@ -407,6 +416,7 @@ MUTANTS: Final = (
                 "if self.log.view_at(state.index) is not None:",
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "R3",
@@ -419,6 +429,7 @@ MUTANTS: Final = (
                 "self.eligible |= {primary}",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "R4",
