@@ -127,7 +127,7 @@ def test_what_is_no_mutant_is_not_taken_for_noticed(
 
 
 def test_a_layer_that_never_runs_the_code_does_not_pass_it() -> None:
-    patch = put("viewservice.ticker", "READING_TURNS: Final = 2", "READING_TURNS = 3")
+    patch = put("understudy.history", 'DONE: Final = "done"', 'DONE = "over"')
     assert run("sim", Mutant("x", "", "", (patch,)), LITTLE).outcome == BESIDE
 
 

@@ -286,6 +286,18 @@ MUTANTS: Final = (
             ),
         ),
     ),
+    Mutant(
+        "L14",
+        "6",
+        "a read names the last batch of its session though that was answered",
+        (
+            put(
+                "client.conversation",
+                "if session is None or not session.outstanding:",
+                "if session is None or session.birth is None:",
+            ),
+        ),
+    ),
 )
 
 ABSENT: Final[dict[str, str]] = {}

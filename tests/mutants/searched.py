@@ -358,10 +358,10 @@ MUTANTS: Final = (
             put(
                 "viewservice.service",
                 """
-        self._asked = due
+        self._asked = set(due)
 """,
                 """
-        self._asked = due
+        self._asked = set(due)
         self._remember()
 """,
             ),
@@ -396,8 +396,13 @@ MUTANTS: Final = (
     Mutant(
         "R2",
         "5",
-        "a backup's position is an index; the view of the entry there is not asked",
+        "a backup's position is the index at which its log ends, in whatever view",
         (
+            put(
+                "pbserver.backup",
+                "position = Position(self.view.number, entry_view, self.verified)",
+                "position = Position(self.view.number, log.end_view, log.end)",
+            ),
             put(
                 "pbserver.primary",
                 "if self.history.log.view_at(position.index) == position.entry_view:",
