@@ -9,8 +9,9 @@ import json
 import multiprocessing
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from tests.patching import ROOT
 from tests.sim import trace_page
 from tests.sim.options import writable
 from tests.sim.recording import Recording
@@ -19,6 +20,11 @@ from tests.sim.search.page import ToldModel
 from tests.sim.search.stages import ALL, BY_NAME
 from tests.sim.search.walk import walk
 from tests.sim.search.words import NoAction, actions_of, line_of, replay
+
+TESTING: Final = ROOT / "docs" / "testing.md"
+BEGIN: Final = "<!-- search:begin -->"
+END: Final = "<!-- search:end -->"
+HEAD: Final = "| configuration | begins where | states | depth |"
 
 
 def main() -> int:
@@ -35,6 +41,7 @@ def main() -> int:
     parser.add_argument(
         "--trace", metavar="FILE", type=writable, help="write a way as a page"
     )
+    parser.add_argument("--write", action="store_true", help="the docs' table, too")
     parser.add_argument("--json", action="store_true", help="print a document")
     options = parser.parse_args()
     if options.list:
@@ -75,7 +82,30 @@ def _search(names: list[str], options: argparse.Namespace) -> int:
             sum(each) for each in zip(*(f[1:3] for f in founds), strict=True)
         )
         say(f"{states} states, {steps} steps, {len(wrong)} violations")
+    if options.write:
+        _write(founds)
     return 1 if wrong else 0
+
+
+def _write(founds: list[Found]) -> None:
+    """Put what was found into the table of docs/testing.md."""
+    by_name = {found.config: found for found in founds}
+    rows = [
+        f"| `{name}` | {named.text} | {_counted(by_name[name])} |"
+        for name, named in BY_NAME.items()
+        if name in by_name
+    ]
+    text = TESTING.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    table = "\n".join(("", HEAD, "|---|---|---|---|", *rows, ""))
+    TESTING.write_text(before + begin + table + end + after, encoding="utf-8")
+
+
+def _counted(found: Found) -> str:
+    count = f"{found.states:,}".replace(",", " ")
+    more = "" if found.is_exhausted else "more than "
+    return f"{more}{count} | {more}{found.depth}"
 
 
 def _one(arguments: tuple[str, argparse.Namespace]) -> Found:
