@@ -138,25 +138,6 @@ class History:
             else:
                 del self.digests[index]
 
-    def copy(self) -> History:
-        """The same history, apart from this one; the machine must have a
-        ``copy`` of its own."""
-        history = History(self.fresh, self.tail_bytes_kept)
-        history.log = self.log.copy()
-        history.state = self.state.copy()
-        history.now_ms, history._got_ms = self.now_ms, self._got_ms
-        history.digests = {index: links.copy() for index, links in self.digests.items()}
-        history.told = self.told.copy()
-        return history
-
-    def fingerprint(self) -> tuple[object, ...]:
-        """Equal for histories that no rule can tell apart."""
-        return (
-            self.log.fingerprint(),
-            self.state.fingerprint(),
-            self.now_ms - self._got_ms,
-        )
-
     def _tell_digest(self, link: Link) -> None:
         state = self.state
         try:

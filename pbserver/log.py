@@ -130,18 +130,6 @@ class Log:
         self._base_weight = 0
         self.base_view, self.base_index, self.base_stamp_ms = view, index, stamp_ms
 
-    def copy(self) -> Log:
-        """The same log, apart from this one."""
-        log = Log(self.base_view, self.base_index, self.base_stamp_ms)
-        log.entries = self.entries.copy()
-        log._weights = self._weights.copy()
-        log._base_weight = self._base_weight
-        return log
-
-    def fingerprint(self) -> tuple[object, ...]:
-        """Equal for logs that no rule can tell apart."""
-        return (self.base_view, self.base_index, self.base_stamp_ms, *self.entries)
-
     def _weight_to(self, index: int) -> int:
         at = index - self.base_index
         assert 0 <= at <= len(self.entries), (self.base_index, index, self.end)

@@ -142,15 +142,7 @@ class Pairs:
         # Only a lonely leaf may be empty: others have joined a neighbour.
         return max(self._leaves[-1], default=None)
 
-    # -- copies -------------------------------------------------------------------
-
-    def copy(self) -> Pairs:
-        """An independent copy, which no cut knows.  Costs a pass."""
-        # bytes() of bytes is the same object; of a bytearray it is a copy.
-        leaves: list[Leaf] = [
-            {key: bytes(value) for key, value in leaf.items()} for leaf in self._leaves
-        ]
-        return Pairs(self.count, leaves, self._fences.copy())
+    # -- cuts -------------------------------------------------------------------
 
     def cut(self) -> PairsCut:
         """Everything as it is now, to be taken out while changes go on.  Costs

@@ -238,7 +238,7 @@ class Sessions:
         for answer in session.answers:
             self.answer_bytes -= _weight(answer)
 
-    # -- copies ---------------------------------------------------------------------
+    # -- cuts ---------------------------------------------------------------------
 
     def cut(self) -> SessionsCut:
         """The table at this moment, to be taken out piece by piece."""
@@ -282,22 +282,6 @@ class Sessions:
             session_id = next(reversed(self.table))
             text = f"session {session_id.hex()} lacks {self._answers_due} answers"
             raise ValueError(text)
-
-    def copy(self) -> Sessions:
-        """The same state, apart from this one; the machine must have a ``copy``
-        of its own, which `pbserver.machine` does not ask for."""
-        machine = self.machine.copy()  # type: ignore[attr-defined]
-        copy = Sessions(
-            machine, self.sessions_max, self.idle_ms_max, self.answer_bytes_max
-        )
-        copy.view, copy.index, copy.stamp_ms = self.view, self.index, self.stamp_ms
-        copy.chain, copy.table = self.chain, self.table.copy()
-        copy.answer_bytes, copy._first_ms = self.answer_bytes, self._first_ms
-        return copy
-
-    def fingerprint(self) -> tuple[object, ...]:
-        """Equal for states that no rule can tell apart."""
-        return (self.index, self.chain, self.digest())
 
 
 class SessionsCut:

@@ -102,12 +102,6 @@ class Store:
             digest.update(_encode(leaf)[len(bodies.header(len(leaf))) :])
         return digest.digest()
 
-    # -- for searchers and tests ----------------------------------------------------
-
-    def copy(self) -> Store:
-        """An independent copy, without the open cut.  A pass."""
-        return Store(self._pairs.copy())
-
     def __len__(self) -> int:
         """The number of keys."""
         return self._pairs.count

@@ -325,29 +325,6 @@ def test_digests_are_equal_for_equal_states_only(
     assert (everything(one) == everything(other)) == (one.digest() == other.digest())
 
 
-def test_a_copy_is_independent() -> None:
-    store = Store()
-    do(store, Put(b"a", b"1"), Append(b"b", bytes(9000)), Append(b"b", b"!"))
-    cut = store.cut()
-    copy = store.copy()
-    assert store.digest() == copy.digest()
-    before = copy.digest()
-    do(store, Append(b"b", b"?"), Delete(b"a"), Put(b"c", b""))
-    assert before == copy.digest()
-    copy.cut().close()
-    cut.close()
-
-
-def test_a_value_that_grew_is_not_shared_with_a_copy() -> None:
-    store = Store()
-    do(store, Append(b"k", bytes(9000)), Append(b"k", b"!"))
-    copy = store.copy()
-    assert do(store, Append(b"k", b"?")) == [9002]
-    assert do(copy, Append(b"k", b"1"), Append(b"k", b"2")) == [9002, 9003]
-    assert ask(store, Get(b"k")) == [bytes(9000) + b"!?"]
-    assert ask(copy, Get(b"k")) == [bytes(9000) + b"!12"]
-
-
 PROGRAM = """
 import msgspec, random, sys
 sys.setrecursionlimit(int(sys.argv[1]))
