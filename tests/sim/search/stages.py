@@ -143,6 +143,17 @@ def _broken(stage: Stage) -> None:
     stage.do("break", A, B, 0)
 
 
+def _reversed(stage: Stage) -> None:
+    """Two writes are on their way to B on a connection that A has given up, and A
+    has dialled anew: what is sent later may arrive before them."""
+    stage.found(A, B)
+    stage.do("ping", C)
+    stage.do("write", 0, A)
+    stage.do("write", 0, A)
+    stage.do("break", A, B, 0)
+    stage.do("dial", A, B)
+
+
 def _divergent(stage: Stage) -> None:
     """Two backups: a write reached B alone, and A counts as dead."""
     stage.found(A, B, C)
@@ -267,6 +278,7 @@ ALL: Final = [
         "joining-alone", _rejoin, {"dead": 1, "crash": 1}, writes=2, limits=_JOIN_EARLY
     ),
     _named("broken", _broken, {"dead": 1}, writes=3, window=2),
+    _named("reversed", _reversed, {"dead": 1}, writes=2, window=2),
     _named("reconnect", _answered, {"dead": 1, "break": 1}),
     _named("transfer", _promotion_in_transfer, {"dead": 1, "crash": 1}, writes=2),
     _named("old-primary", _old_primary, {"dead": 1}, reads=1, writes=2),
