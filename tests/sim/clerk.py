@@ -87,6 +87,10 @@ class ClerkProcess(Process):
 
     def _due(self, number: int, due_us: int) -> None:
         """By now that call must have ended, unless the clock was changed."""
+        if self.world.agenda.now_us < self.woke_us + LATE_US:
+            # It has only just gone on, and all that waited comes at once.
+            self.later(LATE_US, lambda: self._due(number, due_us))
+            return
         is_late = self.now_us() >= due_us and self.rate == 1000
         text = f"{self.name} still waits for call {number}"
         late = is_late and number in self._replies

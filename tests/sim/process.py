@@ -64,6 +64,8 @@ class Process:
         self._base_us = self._since_us = 0
         #: When it began to stand still together with its process, if it did.
         self._froze_us: int | None = None
+        #: When it last went on after standing still; long ago, if it never did.
+        self.woke_us = -S
         self.reactor = Reactor(self)
         #: What it did that it must not, found out where nothing can be raised.
         self.broken: Violation | None = None
@@ -123,6 +125,7 @@ class Process:
         if not self.is_paused or not self.is_alive:
             return
         self.is_paused = False
+        self.woke_us = self.world.agenda.now_us
         if self._froze_us is not None:
             self._since_us += self.world.agenda.now_us - self._froze_us
             self._froze_us = None
