@@ -37,7 +37,7 @@ search: setup  ## every order of events, of some worlds; SECONDS=60 for each of 
 	$(BIN)/python -m tests.sim.search --jobs 2 --seconds $(or $(SECONDS),60) $(OPTIONS)
 
 sim: setup  ## new simulated worlds for a minute; SECONDS=600 OPTIONS='--faults crash,cut'
-	$(BIN)/python -m tests.sim --for $(or $(SECONDS),60) --jobs $$(nproc) $(OPTIONS)
+	$(BIN)/python -m tests.sim --probes --for $(or $(SECONDS),60) --jobs $$(nproc) $(OPTIONS)
 
 chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)
