@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from tests.mutants.bank import CANARY, CLEAN, MUTANTS, chosen
 from tests.mutants.layers import (
@@ -54,9 +54,10 @@ def main() -> int:
 
     fates = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        for fate in pool.map(judge, mutants):
-            fates.append(fate)
-            say(line(fate))
+        for done in as_completed([pool.submit(judge, each) for each in mutants]):
+            fates.append(done.result())
+            say(line(fates[-1]))
+    fates.sort(key=lambda fate: mutants.index(fate.mutant))
     for text in summary(fates):
         say(text)
     say(f"{time.monotonic() - began:.0f} s")

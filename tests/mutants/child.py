@@ -1,5 +1,5 @@
 """
-``python -m tests.mutants.child LAYER LIMIT_S MUTANT ...``: one layer in a
+``python -m tests.mutants.child LAYER MUTANT ...``: one layer in a
 process of its own, over patched code.  The last line that it says is the
 verdict.
 """
@@ -13,7 +13,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.mutants.layers import BESIDE, BROKEN, KILLED, SURVIVED
+from tests.mutants.layers import (
+    BESIDE,
+    BROKEN,
+    KILLED,
+    STUCK_S,
+    SURVIVED,
+    WORK_S,
+)
 from tests.patching import Misfit, Patch, install
 
 #: Outcome, by what, and how much was looked at.
@@ -102,10 +109,11 @@ RUN: dict[str, Callable[..., Found]] = {"tables": tables, "search": search, "sim
 BEGINS = {"search": "tests.sim.search.stages", "sim": "tests.sim.run"}
 
 
-def main(layer: str, limit_s: str, mutant: str, *args: str) -> Found:
-    """Patch, and let loose."""
+def main(layer: str, mutant: str, *args: str) -> Found:
+    """Patch, and let loose; what gets stuck is ended by a signal."""
     modules = {}
-    signal.alarm(int(limit_s))
+    signal.alarm(STUCK_S)
+    signal.setitimer(signal.ITIMER_PROF, WORK_S)
     patches = [Patch(*each) for each in json.loads(mutant)[3]]
     try:
         install(patches)

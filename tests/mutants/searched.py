@@ -101,6 +101,7 @@ MUTANTS: Final = (
                 "upto = min(forward.commit, history.log.end)",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "F5",
@@ -168,6 +169,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "F7b",
@@ -189,6 +191,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("divergent",),
     ),
     Mutant(
         "F8",
@@ -213,6 +216,7 @@ MUTANTS: Final = (
                 "if follower is not None:",
             ),
         ),
+        configs=("restarted",),
     ),
     Mutant(
         "F8b",
@@ -230,6 +234,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("restarted",),
         tests=("views", "replica"),
     ),
     Mutant(
@@ -262,6 +267,7 @@ MUTANTS: Final = (
 """,
             ),
         ),
+        configs=("evicted",),
     ),
     Mutant(
         "F10b",
@@ -274,6 +280,7 @@ MUTANTS: Final = (
                 "if question.end <= commit:",
             ),
         ),
+        configs=("evicted",),
     ),
     Mutant(
         "F11",
