@@ -37,8 +37,8 @@ STUCK_S: Final = 600
 
 #: How many worlds live, and how many states the search keeps of each of its
 #: configurations; of those that are meant for a mutant, more.
-WORLDS: Final = 150
-STATES: Final = 3_000
+WORLDS: Final = 100
+STATES: Final = 1_500
 STATES_MEANT: Final = 200_000
 
 VIEWS: Final = (

@@ -132,6 +132,7 @@ MUTANTS: Final = (
                 "if False:",
             ),
         ),
+        configs=("half-committed",),
     ),
     Mutant(
         "F6",
@@ -150,6 +151,7 @@ MUTANTS: Final = (
             ),
             put("pbserver.follower", "self.mark = log.end", "self.mark = commit"),
         ),
+        configs=("joining",),
     ),
     Mutant(
         "F7",
@@ -454,6 +456,7 @@ MUTANTS: Final = (
                 "self.synced = self.joined",
             ),
         ),
+        configs=("joining-alone",),
     ),
 )
 
