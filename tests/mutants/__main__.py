@@ -26,10 +26,10 @@ from tests.mutants.layers import (
     run,
 )
 from tests.mutants.mutant import Mutant
-from tests.mutants.table import BEGIN, END, Fate, line, page, put_into, summary
+from tests.mutants.table import Fate, line, page, put_into, summary
 from tests.patching import ROOT
 
-PAGES = (ROOT / "docs" / "testing.md", ROOT / "docs" / "mutants.md")
+PAGE = ROOT / "docs" / "testing.md"
 
 
 def main() -> int:
@@ -102,15 +102,11 @@ def try_bench(
 
 
 def write(fates: Sequence[Fate]) -> None:
-    """Renew the table, in the page that has the marks for it."""
+    """Renew the table in the docs."""
     if len(fates) < len(MUTANTS) or any(len(f.verdicts) < len(LAYERS) for f in fates):
         sys.exit("--write wants all mutants in all layers")
-    for path in PAGES:
-        if path.exists() and BEGIN in (document := path.read_text()):
-            path.write_text(put_into(document, page(fates)))
-            say(f"written: {path.relative_to(ROOT)}")
-            return
-    sys.exit(f"no page has {BEGIN} and {END}")
+    PAGE.write_text(put_into(PAGE.read_text(), page(fates)))
+    say(f"written: {PAGE.relative_to(ROOT)}")
 
 
 def say(text: str) -> None:

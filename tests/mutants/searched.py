@@ -89,6 +89,7 @@ MUTANTS: Final = (
                 "self.history.commit",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "F4c",
@@ -418,6 +419,7 @@ MUTANTS: Final = (
                 "if self.history.log.view_at(position.index) is not None:",
             ),
         ),
+        configs=("small",),
     ),
     Mutant(
         "R2b",
