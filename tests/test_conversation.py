@@ -880,6 +880,19 @@ def test_closing_finishes_what_was_called_and_forgets_the_session() -> None:
     assert table.talk.is_finished
 
 
+def test_closing_takes_the_time_that_the_calls_take() -> None:
+    table = in_session()
+    numbers = [table.write("a"), table.read("b")]
+    _, asked = table.said()
+    assert isinstance(asked, Query)
+    table.take(table.talk.close(table.now_ms))
+    table.wait(3000)
+    assert not table.talk.is_finished
+    table.hear(BatchAnswer(2, answers([1])), QueryAnswer(asked.id, answers([0])))
+    assert [table.outcome(n) for n in numbers] == [1, 0]
+    assert table.said() == [CloseSession(session_id(1), BIRTH)]
+
+
 def test_closing_does_not_wait_for_ever_for_a_last_word() -> None:
     table = in_session()
     table.cut()
