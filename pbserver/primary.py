@@ -287,8 +287,6 @@ class Primary:
             self._commit(verified)
         if self.questions:
             self._answer(min([each.echoed for each in rule], default=self.round + 1))
-        if history.is_long:
-            history.trim(self._pinned())
 
     def _commit(self, upto: int) -> None:
         history, out, door = self.history, self.out, self.door
@@ -357,6 +355,9 @@ class Primary:
                 self._send_entries(follower, before + 1)
                 self._send_snapshot(follower)
         self._round_wanted = False
+        # Now it is certain what is still needed for whom.
+        if self.history.is_long:
+            self.history.trim(self._pinned())
 
     def _send_entries(self, follower: Follower, round_number: int) -> None:
         state, log = self.history.state, self.history.log
