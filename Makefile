@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 
-.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench-row bench-clerk trace-examples clean
+.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-docs trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -51,11 +51,12 @@ wheel-check: setup  ## the wheel, built and tried in a fresh environment
 demo: setup  ## a failover, live
 	$(BIN)/understudy demo
 
-bench-row: setup  ## the same writes to Understudy and to Redis with WAIT; OPTIONS='--connections 1'
-	$(BIN)/python -m bench.row $(OPTIONS)
+# Only a whole run is kept as what the page tells; OPTIONS of another kind are a look.
+bench: setup  ## side by side with Redis, etcd, ZooKeeper, PySyncObj; OPTIONS=--all, OPTIONS='--rows put-64x1'
+	$(BIN)/python -m bench $(if $(filter-out --all,$(OPTIONS)),,--keep) $(OPTIONS)
 
-bench-clerk: setup  ## what one Python program gets out of a clerk
-	$(BIN)/python -m bench.python_clerk $(OPTIONS)
+bench-docs: setup  ## docs/benchmarks.md, from the results that are kept
+	$(BIN)/python -m bench --write-docs
 
 trace-examples: setup  ## the two example pages of a run, docs/trace-*.html
 	$(BIN)/python -m tests.sim.examples

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -162,8 +163,10 @@ def _lines(path: str, word: str) -> Iterator[str]:
 
 def _commit() -> str:
     """Of the code that was measured; empty outside of a clone."""
+    if (git := shutil.which("git")) is None:
+        return ""
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
+        [git, "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

@@ -1,10 +1,11 @@
 """
-What is measured: each system fresh, on loopback, with one replica that has
-everything before a write is answered.
+What is measured: each system fresh, on loopback, replicated, and answering a
+write when its promise for it holds.
 
 Each system is a context manager: entering starts it and waits until it is
 complete, leaving ends it.  No process outlives this one, see
-`understudy.daemons`.
+`understudy.daemons`; what a killed run has left in the way of files, the next
+one removes.
 """
 
 from __future__ import annotations
@@ -12,41 +13,65 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
 from pathlib import Path
-from random import SystemRandom
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
-from understudy import daemons
-from understudy.daemons import Daemon
+from understudy.cluster import Cluster, DidNotStart
+from understudy.daemons import Daemon, die_with
 
-WAIT_S = 30.0
-LOADGEN_C = Path(__file__).with_name("loadgen.c")
-LOADGEN = Path(__file__).with_name("loadgen")
+WAIT_S: Final = 30.0
+#: Files are kept in memory, so that no disk is measured; a write waits for it
+#: wherever a system syncs.
+TMPFS: Final = Path("/dev/shm")
+_PREFIX: Final = "bench"
 
 
 class Missing(Exception):  # noqa: N818 (it says what is missing)
-    """Something that has to be installed is not; the text says what."""
+    """Something that has to be installed is not; the text says what, and how to
+    get it."""
 
 
 class System:
     """Something to put under load: daemons in a directory of their own."""
 
     #: What it is called, here and in `loadgen --proto`.
-    name = ""
+    name: ClassVar = ""
+    #: Who it is, for a table.
+    title: ClassVar = ""
+    #: What an answer of it means and what it does not, in a sentence or two.
+    promise: ClassVar = ""
+    #: Whether the native load generator can speak to it.
+    is_native: ClassVar = True
+    #: Whether a read asks anybody; to look into one's own memory is no load.
+    reads_ask: ClassVar = True
+    #: Whether one native request may be of several commands.
+    batches: ClassVar = False
+    #: The package that a Python program speaks to it with, if that is another.
+    library: ClassVar = ""
+    #: Whether it takes long to start, or is far behind: it then takes part in
+    #: every other round only.
+    is_slow: ClassVar = False
 
     def __init__(self) -> None:
-        #: Where the primary listens.
+        #: Where the primary, or leader, listens.
         self.port = 0
         self.daemons: list[Daemon] = []
         self.directory = Path()
 
+    @classmethod
+    def version(cls) -> str:
+        """Raises `Missing`."""
+        raise NotImplementedError
+
     def __enter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
+        self.directory = directory(self.name)
         try:
             self.start()
         except BaseException:
@@ -62,12 +87,20 @@ class System:
     def start(self) -> None:
         raise NotImplementedError
 
+    def program(self) -> Sequence[str]:
+        """What `bench.programs` are told of where it is."""
+        return (str(self.port),)
+
     def run(self, daemon: Daemon) -> Daemon:
         self.daemons.append(daemon)
         daemon.start()
         return daemon
 
-    def wait_for(self, what: str, ready: Any) -> Any:
+    def daemon(self, name: str, *arguments: str) -> Daemon:
+        """Run a program that logs to a file of that name."""
+        return self.run(Daemon(name, arguments, self.directory / f"{name}.log"))
+
+    def wait_for(self, what: str, ready: Callable[[], Any]) -> Any:
         """What *ready* returns, as soon as that is true."""
         end = time.monotonic() + WAIT_S
         while not (found := ready()):
@@ -78,128 +111,89 @@ class System:
             time.sleep(0.02)
         return found
 
+    def cpu_s(self) -> float:
+        """What its processes have used so far, of all processors."""
+        ticks = 0
+        for daemon in self.daemons:
+            words = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2]
+            ticks += sum(map(int, words.split()[11:13]))
+        return float(ticks / os.sysconf("SC_CLK_TCK"))
+
 
 class Understudy(System):
     """A view service, a primary and its backup."""
 
     name = "understudy"
+    title = "Understudy, one backup"
+    promise = (
+        "Linearizable writes and reads. An answer leaves when every server that could"
+        " take over has what it depends on; no answer is lost in a failover. In"
+        " memory: losing both servers at once loses the data."
+    )
+    batches = True
+
     #: The view service's address.
     views = ""
 
+    @classmethod
+    def version(cls) -> str:
+        return metadata.version("understudy")
+
     def start(self) -> None:
-        directory = self.directory
         # A row is about speed: whatever else keeps the machine busy for a moment
         # must not cause a failover in the middle of it.
-        options = ["--volatile", "--dead-pings", "30"]
-        service = self.run(daemons.view_service(directory, options=options))
-        self.views = self.wait_for("no view service", lambda: service.endpoint)
-        for name in ("s1", "s2"):
-            server = self.run(daemons.server(directory, name, self.views))
-            self.wait_for(f"{name} does not listen", lambda: server.endpoint)  # noqa: B023
-        status = self.wait_for("no acknowledged view of two", self._complete)
-        primary = status["view"]["primary"]
-        addresses = {each["name"]: each["address"] for each in status["servers"]}
-        self.port = int(addresses[primary].rpartition(":")[2])
-
-    def _complete(self) -> dict[str, Any] | None:
-        ask = [sys.executable, "-m", "understudy", "status", "--json"]
-        done = subprocess.run(
-            [*ask, "--views", self.views],
-            capture_output=True,
-            check=False,
-            timeout=WAIT_S,
-        )
+        options = ("--volatile", "--dead-pings", "30")
+        self._cluster = Cluster(self.directory, ("s1", "s2"), view_options=options)
+        self.wait_for("not all listen", self._started)
+        self.views = self._cluster.address
+        ask = ("status", "--wait", "safe", "--json", "--views", self.views)
+        done = ended([sys.executable, "-m", "understudy", *ask], WAIT_S)
         if done.returncode:
-            return None
-        status: dict[str, Any] = json.loads(done.stdout)
-        view = status["view"]
-        return status if view["acknowledged"] and view["backups"] else None
+            raise RuntimeError(f"understudy is not ready: {done.stderr.strip()}")
+        status = json.loads(done.stdout)
+        addresses = {each["name"]: each["address"] for each in status["servers"]}
+        primary = addresses[status["view"]["primary"]]
+        self.port = int(primary.rpartition(":")[2])
+
+    def _started(self) -> bool:
+        try:
+            return self._cluster.started()
+        except DidNotStart as error:
+            raise RuntimeError(f"understudy: {error}") from None
+        finally:
+            self.daemons = self._cluster.all()
+
+    def program(self) -> Sequence[str]:
+        return (self.views,)
 
 
-class Redis(System):
-    """A primary and its replica, in memory only; `SET` is followed by `WAIT 1 0`."""
-
-    name = "redis"
-
-    def start(self) -> None:
-        random = SystemRandom()
-        self.port = daemons.free_port(random)
-        replica_port = daemons.free_port(random)
-        self._server("primary", self.port)
-        self._server("replica", replica_port, f"--replicaof 127.0.0.1 {self.port}")
-        self.wait_for(
-            "the replica has no link to its primary",
-            lambda: b"master_link_status:up" in _ask_redis(replica_port),
-        )
-
-    def _server(self, name: str, port: int, more: str = "") -> None:
-        options = f"--port {port} --bind 127.0.0.1 --appendonly no {more}".split()
-        # Without the delay, replication does not begin with five idle seconds.
-        options += ["--save", "", "--repl-diskless-sync-delay", "0"]
-        arguments = [redis_server(), *options, "--dir", str(self.directory)]
-        self.run(Daemon(name, arguments, self.directory / f"{name}.log"))
+def directory(name: str) -> Path:
+    """A new one, in memory if that can be; its name says whose it is."""
+    parent = TMPFS if os.access(TMPFS, os.W_OK) else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    prefix = f"{_PREFIX}-{os.getpid()}-{name}-"
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
-def _ask_redis(port: int) -> bytes:
+def ended(
+    arguments: Sequence[Any], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; it ends with this one, however that does.
+    Raises RuntimeError if it takes longer."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"INFO replication\r\n")
-            return connection.recv(65536)
-    except OSError:
-        return b""
-
-
-def redis_server() -> str:
-    """The program.  Raises `Missing`."""
-    if (found := shutil.which("redis-server")) is None:
-        raise Missing(
-            "redis-server is not installed; try: apt-get install redis-server"
+        return subprocess.run(
+            arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+            # Ctrl-C is for this process, which then ends its children.
+            process_group=0,
+            preexec_fn=partial(die_with, os.getpid()),
         )
-    return found
-
-
-def loadgen(system: System, *options: str) -> dict[str, Any]:
-    """Put *system* under load -> what was measured; see ``loadgen.c``.
-
-    Raises `Missing` if there is no C compiler, and RuntimeError if any request
-    failed.
-    """
-    where = ["--proto", system.name, "--host", "127.0.0.1", "--port", str(system.port)]
-    done = subprocess.run(
-        [compiled(), *where, *options], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"{system.name}: {done.stderr.strip()} {done.stdout.strip()}"
-        )
-    row: dict[str, Any] = json.loads(done.stdout)
-    return row
-
-
-def compiled() -> Path:
-    """The load generator, compiled if its source is newer.  Raises `Missing`."""
-    if LOADGEN.exists() and LOADGEN.stat().st_mtime >= LOADGEN_C.stat().st_mtime:
-        return LOADGEN
-    if (compiler := shutil.which("cc")) is None:
-        raise Missing("there is no C compiler (cc); try: apt-get install gcc libc6-dev")
-    new = LOADGEN.with_suffix(".new")
-    subprocess.run([compiler, "-O2", "-o", new, LOADGEN_C], check=True)
-    new.replace(LOADGEN)
-    return LOADGEN
-
-
-def busy_cores(seconds: float = 0.5) -> float:
-    """How many cores everything on this machine keeps busy at the moment."""
-    before = _ticks()
-    time.sleep(seconds)
-    after = _ticks()
-    elapsed = sum(after) - sum(before)
-    # Fields 3 and 4: idle, and idle with a disk awaited.
-    idle = sum(after[3:5]) - sum(before[3:5])
-    return (os.cpu_count() or 1) * (1 - idle / max(elapsed, 1))
-
-
-def _ticks() -> list[int]:
-    with Path("/proc/stat").open() as lines:
-        # Behind the eighth, the fields are counted in others already.
-        return [int(word) for word in lines.readline().split()[1:9]]
+    except subprocess.TimeoutExpired:
+        what = " ".join(map(str, arguments))
+        raise RuntimeError(f"not done after {timeout_s:.0f} s: {what}") from None

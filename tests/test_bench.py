@@ -15,14 +15,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
 
-from bench import systems
+from bench import loadgen, page, peers
+from bench.results import Report, reports
+from bench.rows import CORE, GOALS, LOADS, QUICK
+from bench.systems import Missing, Understudy
 from pbserver.store import Store
 from wire.codec import Decoder, encode
-from wire.commands import Put
+from wire.commands import Get, Put
 from wire.messages import (
     CLERK,
     SERVER,
@@ -36,6 +40,8 @@ from wire.messages import (
     Message,
     NotYours,
     OpenSession,
+    Query,
+    QueryAnswer,
     SessionClosed,
     SessionOpened,
     View,
@@ -45,9 +51,10 @@ pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None, reason="the load generator is compiled by cc"
 )
 
-ROOT = Path(systems.__file__).parent.parent
+ROOT = Path(loadgen.__file__).parent.parent
 SHORT = ("--seconds", "0.2", "--warmup", "0")
 BODY = msgspec.msgpack.Decoder(list[Put])
+GETS = msgspec.msgpack.Decoder(list[Get])
 
 MEMBER = Member("s1", 7, "tcp:127.0.0.1:7401")
 
@@ -97,7 +104,7 @@ class Fake:
 
 def run(proto: str, port: int, *options: str) -> tuple[dict[str, Any], str, int]:
     done = subprocess.run(
-        [systems.compiled(), "--proto", proto, "--port", str(port), *SHORT, *options],
+        [loadgen.compiled(), "--proto", proto, "--port", str(port), *SHORT, *options],
         capture_output=True,
         text=True,
         check=False,
@@ -119,7 +126,7 @@ class Primary:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.puts = 0
+        self.puts = self.gets = 0
         self.batches: set[int] = set()
         self.windows: set[int] = set()
         self.closed = 0
@@ -149,6 +156,10 @@ class Primary:
                         assert message.sequence - message.lacking < 64
                         next_sequence, lacking = next_sequence + 1, message.lacking
                         answers.append(self.execute(message))
+                    case Query(id, session, after, body):
+                        assert (len(session), after) == (16, 0)
+                        self.gets += len(GETS.decode(body))
+                        answers.append(QueryAnswer(id, self.store.query(body)))
                     case CloseSession(id, birth):
                         assert birth == 7000
                         self.closed += 1
@@ -191,6 +202,32 @@ def test_what_it_says_to_a_primary_is_what_a_clerk_says(
     assert row["ops_per_s"] == pytest.approx(row["ops"] / 0.2, abs=1)
     assert 0 < row["p50_us"] <= row["p99_us"] <= row["p999_us"] <= row["max_us"] < 10e6
     assert 1 < len(primary.store) <= 50
+
+
+@pytest.mark.parametrize(("batch", "reads"), [(1, 100), (1, 50), (7, 50)])
+def test_it_fills_every_key_once_and_reads_what_was_put(batch: int, reads: int) -> None:
+    primary = Primary()
+    fake = Fake(primary.talk)
+    shape = ("--connections", "3", "--batch", str(batch), "--keys", "70")
+    filled, errors, code = run("understudy", fake.port, *shape, "--fill", "1")
+    assert (errors, code, filled["ops"]) == ("", 0, primary.puts)
+    assert len(primary.store) == 70
+    assert 70 <= primary.puts < 70 + batch
+    row, errors, code = run("understudy", fake.port, *shape, "--reads", str(reads))
+    fake.end()
+    assert (errors, code) == ("", 0)
+    assert primary.gets > 0
+    assert (primary.puts == filled["ops"]) == (reads == 100)
+    assert row["ops_all"] == primary.gets + primary.puts - filled["ops"]
+
+
+def test_it_sees_a_get_that_does_not_say_what_was_put() -> None:
+    fake = Fake(Primary().talk)
+    how = ("--connections", "1", "--reads", "100")
+    row, errors, code = run("understudy", fake.port, *how)
+    fake.end()
+    assert (code, row["ops"]) == (1, 0)
+    assert "a get did not say what was put" in errors
 
 
 def lie(answer: Callable[[Batch], Message]) -> Callable[[socket.socket], None]:
@@ -255,7 +292,9 @@ def test_it_sees_that_nobody_listens_and_what_makes_no_sense() -> None:
 # -- Redis -----------------------------------------------------------------------------
 
 
-def redis(replicas: int, counted: list[int]) -> Callable[[socket.socket], None]:
+def redis(
+    replicas: int, counted: list[int], value: bytes = b"v" * 100
+) -> Callable[[socket.socket], None]:
     def talk(connection: socket.socket) -> None:
         lines = connection.makefile("rb")
         while header := lines.readline():
@@ -263,7 +302,9 @@ def redis(replicas: int, counted: list[int]) -> Callable[[socket.socket], None]:
             for _ in range(int(header[1:])):
                 length = int(lines.readline()[1:])
                 words.append(lines.read(length + 2)[:-2])
-            if words[0] == b"SET":
+            if words[0] == b"GET":
+                connection.sendall(b"$100\r\n" + value + b"\r\n")
+            elif words[0] == b"SET":
                 assert len(words) == 3
                 assert len(words[2]) == 100
                 counted.append(1)
@@ -296,10 +337,140 @@ def test_it_sees_that_no_replica_has_it() -> None:
     assert "no replica" in errors
 
 
-# -- a whole row -----------------------------------------------------------------------
+@pytest.mark.parametrize(("value", "code"), [(b"v" * 100, 0), (b"w" * 100, 1)])
+def test_it_sees_whether_redis_said_what_was_put(value: bytes, code: int) -> None:
+    fake = Fake(redis(1, [], value))
+    how = ("--connections", "2", "--batch", "5", "--reads", "60")
+    row, errors, ended = run("redis", fake.port, *how)
+    fake.end()
+    assert ended == code
+    assert ("a get did not say what was put" in errors) == (code == 1)
+    assert (row["ops"] > 0) == (code == 0)
 
 
-ROW = (sys.executable, "-m", "bench.row")
+# -- ZooKeeper -------------------------------------------------------------------------
+
+
+def zookeeper(nodes: dict[bytes, bytes]) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        data = connection.makefile("rb")
+
+        def frame() -> bytes:
+            return data.read(int.from_bytes(data.read(4), "big"))
+
+        def send(answer: bytes) -> None:
+            connection.sendall(len(answer).to_bytes(4, "big") + answer)
+
+        def text(message: bytes, at: int) -> bytes:
+            length = int.from_bytes(message[at : at + 4], "big")
+            return message[at + 4 : at + 4 + length]
+
+        assert len(frame()) == 45
+        send(bytes(4) + (30_000).to_bytes(4, "big") + bytes(8 + 20 + 1))
+        last = -1
+        while message := frame():
+            xid, kind = message[:4], int.from_bytes(message[4:8], "big", signed=True)
+            assert int.from_bytes(xid, "big") == (last := last + 1)
+            right = xid + bytes(12)
+            if kind == -11:
+                send(right)
+                continue
+            path = text(message, 8)
+            if kind == 4:
+                assert message[12 + len(path) :] == b"\0"
+                value = nodes[path]
+                send(right + len(value).to_bytes(4, "big") + value + bytes(68))
+            elif kind in {1, 5} and (kind == 1) != (path in nodes):
+                nodes[path] = text(message, 12 + len(path))
+                send(right)
+            else:  # there already, or not there
+                send(
+                    xid
+                    + bytes(8)
+                    + (-110 if kind == 1 else -101).to_bytes(4, "big", signed=True)
+                )
+
+    return talk
+
+
+def test_what_it_says_to_zookeeper_is_create_and_then_set_and_get() -> None:
+    nodes: dict[bytes, bytes] = {}
+    fake = Fake(zookeeper(nodes))
+    shape = ("--connections", "2", "--outstanding", "3", "--keys", "40")
+    for more in (("--fill", "1"), ("--reads", "50")):
+        row, errors, code = run("zookeeper", fake.port, *shape, *more)
+        assert (errors, code) == ("", 0)
+        assert row["ops_all"] == 40 or more[0] == "--reads"
+    assert nodes == {b"/key:%012d" % at: b"v" * 100 for at in range(40)}
+    assert row["ops"] > 0
+    nodes[b"/key:%012d" % 1] = b"w" * 100
+    row, errors, code = run("zookeeper", fake.port, *shape, "--reads", "100")
+    nodes.clear()
+    _, error, _ = run("zookeeper", fake.port, "--connections", "1")
+    fake.end()
+    assert code == 1
+    assert "a get did not say what was put" in errors
+    assert "zookeeper: error -101" in error
+
+
+# -- the systems themselves ------------------------------------------------------------
+
+
+def there(name: str) -> bool:
+    try:
+        peers.SYSTEMS[name].version()
+    except Missing:
+        return False
+    return True
+
+
+NATIVE = [name for name, system in peers.SYSTEMS.items() if system.is_native]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", NATIVE)
+# The larger one does not fit into what an HTTP/2 server takes unasked.
+@pytest.mark.parametrize("value_bytes", [100, 70_000])
+def test_each_system_takes_every_kind_of_load(name: str, value_bytes: int) -> None:
+    if not there(name):
+        pytest.skip(f"{name} is not installed")
+    shape = ("--connections", "4", "--keys", "50", "--value-bytes", str(value_bytes))
+    with peers.SYSTEMS[name]() as system:
+        loadgen.fill(system, 50, value_bytes)
+        for how in (("--reads", "50"), loadgen.many(system, 8)):
+            assert loadgen.loadgen(system, *shape, *how, *SHORT)["ops"] > 0
+        assert system.cpu_s() > 0
+        pids = [daemon.pid for daemon in system.daemons]
+    assert len(pids) > 1
+    assert not any(map(is_there, pids))
+    assert not system.directory.exists()
+
+
+# -- whole runs ------------------------------------------------------------------------
+
+
+BENCH = (sys.executable, "-m", "bench")
+#: What there is to find on a machine without any peer.
+ALONE = "redis-server is missing: apt-get install redis-server"
+
+
+def bench(*options: str, path: Path | None = None) -> Any:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if path is not None:
+        environment["PATH"] = str(path)
+    return subprocess.run(
+        [*BENCH, *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def children_of(process: int) -> list[int]:
@@ -313,39 +484,190 @@ def children_of(process: int) -> list[int]:
 
 
 @pytest.mark.processes
-def test_a_row_is_measured_without_redis(tmp_path: Path) -> None:
-    systems.compiled()  # by a compiler that finds its assembler
-    done = subprocess.run(
-        [*ROW, "--repeats", "1", "--seconds", "0.3", "--connections", "4"],
-        env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def test_rows_come_out_and_who_is_missing_is_said(tmp_path: Path) -> None:
+    loadgen.compiled()  # by a compiler that finds its assembler
+    results = tmp_path / "found.json"
+    done = bench("--quick", "--json", str(results), path=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "redis-server is not installed; try: apt-get install" in done.stderr
-    assert "4 connections, 1 outstanding, 1 batch, 100 value-bytes" in done.stdout
-    assert "understudy " in done.stdout
-    assert "ratio" not in done.stdout
+    assert f"skipped: redis: {ALONE}" in done.stderr
+    assert "skipped: etcd: etcd is missing: apt-get install etcd-server" in done.stderr
+    report = Report.load(results)
+    assert report.names() == list(QUICK)
+    for name in QUICK:
+        row = report.row(name, "understudy")
+        assert row.median("ops_per_s") > 0
+        assert 0 < row.median("p50_us") <= row.median("p999_us") <= row.median("max_us")
+        assert row.median("server_cpu_us_per_op") > 0
+        assert name in done.stdout
+    assert {"redis", "etcd", "zookeeper"} <= {skip.system for skip in report.skipped}
+    assert f"not measured: all rows of redis: {ALONE}" in done.stdout
+
+
+def test_a_peer_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
+    loadgen.compiled()
+    done = bench("--quick", "--peers", "redis", path=tmp_path)
+    assert done.returncode == 2
+    assert ALONE in done.stderr
+
+
+USAGE = {
+    "unknown row": (
+        ("--rows", "put-64x1,x"),
+        "unknown row 'x'; python -m bench --list",
+    ),
+    "unknown peer": (("--peers", "mongodb"), "unknown peer 'mongodb'"),
+    "no row": (("--rows", ","), "name a row"),
+    "no time": (("--seconds", "0"), "must be 0.01 or more, not 0"),
+    "no number": (("--repeats", "many"), "must be 1 or more, not many"),
+    "rows twice": (("--quick", "--all"), "not allowed with argument"),
+    "keeping a part": (("--keep", "--quick"), "--keep wants all systems"),
+    "nowhere to write": (("--json", "no/such/x.json"), "there is no directory no/such"),
+}
+
+
+@pytest.mark.parametrize(("options", "text"), USAGE.values(), ids=USAGE)
+def test_usage_is_told(options: tuple[str, ...], text: str) -> None:
+    done = bench(*options)
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_compiler_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(loadgen, "PROGRAM", tmp_path / "loadgen")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Missing, match=r"no C compiler.*apt-get install gcc"):
+        loadgen.compiled()
 
 
 @pytest.mark.processes
-def test_a_row_that_is_terminated_leaves_no_process() -> None:
-    row = subprocess.Popen(
-        [*ROW, "--only", "understudy"],
+@pytest.mark.parametrize("name", ["redis", "etcd", "zookeeper"])
+def test_a_port_in_use_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not there(name):
+        pytest.skip(f"{name} is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        free = peers.ports
+
+        def ports(count: int) -> list[int]:
+            return [port, *free(count - 1)]
+
+        monkeypatch.setattr(peers, "ports", ports)
+        system = peers.SYSTEMS[name]()
+        with (
+            pytest.raises(RuntimeError, match=rf"(?is){name} is not ready.*in use"),
+            system,
+        ):
+            pass
+    assert not [daemon for daemon in system.daemons if daemon.is_running()]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("strike", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_process(strike: signal.Signals) -> None:
+    run = subprocess.Popen(
+        [*BENCH, "--rows", "put-64x1", "--seconds", "60", "--peers", "understudy"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    started: list[int] = []
     try:
-        end = time.monotonic() + 30
-        while len(started := children_of(row.pid)) < 3 and time.monotonic() < end:
-            time.sleep(0.05)
-        assert len(started) >= 3
-        row.send_signal(signal.SIGTERM)
-        assert row.wait(20) == 130
+        # The view service, two servers and the load.
+        until(lambda: len(children_of(run.pid)) >= 4, 60, "the load never began")
+        started = children_of(run.pid)
+        run.send_signal(strike)
+        assert run.wait(20) == (-strike if strike == signal.SIGKILL else 130)
+        until(lambda: not any(map(is_there, started)), 10, "somebody is left")
     finally:
-        row.kill()
-        row.wait()
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+        run.kill()
+        run.wait()
+
+
+def until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@pytest.mark.processes
+def test_a_system_that_does_not_start_leaves_nothing() -> None:
+    class Broken(Understudy):
+        def start(self) -> None:
+            super().start()
+            raise ZeroDivisionError
+
+    system = Broken()
+    with pytest.raises(ZeroDivisionError), system:
+        pass
+    assert len(system.daemons) == 3
+    assert not [daemon for daemon in system.daemons if daemon.is_running()]
+    assert not system.directory.exists()
+
+
+# -- results and pages -----------------------------------------------------------------
+
+
+def measured(rates: dict[str, list[float]], row: str = "put-64x1") -> Report:
+    report = Report("load", "python -m bench", {"cores": 2}, {"redis": "7"})
+    for system, values in rates.items():
+        for rate in values:
+            figures = {"ops_per_s": rate, "p50_us": 1e6 / rate, "p99_us": 2e6 / rate}
+            figures |= {"p999_us": 3e6 / rate, "max_us": 4e6 / rate}
+            figures |= {"server_cpu_us_per_op": 9.0, "client_cpu_us_per_op": 1.0}
+            report.add(row, system, LOADS[row].shape(), figures)
+    return report
+
+
+def test_what_is_saved_is_what_was_found(tmp_path: Path) -> None:
+    report = measured({"understudy": [3, 1, 2], "redis": [1]})
+    report.save(tmp_path / "load.json")
+    assert Report.load(tmp_path / "load.json") == report
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match="no report of format"):
+        Report.load(tmp_path / "other.json")
+
+
+def test_the_page_tells_ratios_of_medians_and_what_was_missed() -> None:
+    text, pictures = page.render(
+        {"load": measured({"understudy": [9000, 7000, 8000], "redis": [10_000]})}
+    )
+    assert "| `put-64x1`, op/s | redis | 0.80 (missed) | 1 | 1.3 |" in text
+    assert "| `put-8x32`, op/s | redis | not measured | 1 | 1.5 |" in text
+    assert "| `put-64x1` | 8,000 | 10,000 (0.80) |" in text
+    assert "can be lost" in text
+    assert not pictures
+    with pytest.raises(KeyError, match="no section for elsewhere"):
+        page.render({"elsewhere": Report("elsewhere")})
+
+
+def test_the_page_shows_a_picture_of_what_differs() -> None:
+    report = measured({"understudy": [9000]})
+    for row in measured({"understudy": [1000]}, "put-1x1").rows:
+        report.rows.append(row)
+    text, pictures = page.render({"load": report})
+    assert set(pictures) == {"put-x1-rate", "put-x1-latency"}
+    for name, svg in pictures.items():
+        assert f"(benchmarks/{name}.svg)" in text
+        assert ET.fromstring(svg).tag.endswith("svg")
+
+
+def test_the_page_is_what_was_kept() -> None:
+    kept = reports()
+    if not kept:
+        assert not page.PAGE.exists(), "a page without results"
+        pytest.skip("nothing is kept yet")
+    text, pictures = page.render(kept)
+    assert page.PAGE.read_text() == text
+    found = {path.stem: path.read_text() for path in page.PICTURES.glob("*.svg")}
+    assert found == pictures
+
+
+def test_every_row_that_is_spoken_of_is_one() -> None:
+    assert {*CORE, *QUICK, *(goal.row for goal in GOALS)} <= set(LOADS)
+    assert {goal.row for goal in GOALS} <= set(CORE)
+    assert {load.value_bytes for load in LOADS.values()} == {100, 1024, 65536}

@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _prctl: Final = getattr(ctypes.CDLL(None), "prctl", None)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Runs in the child, before it becomes another program."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -89,7 +89,7 @@ class Daemon:
                 env=_environment(),
                 # Ctrl-C is for this process, which then ends its children.
                 process_group=0,
-                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 -- no threads
+                preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 -- no threads
             )
 
     def is_running(self) -> bool:
