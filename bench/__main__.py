@@ -121,7 +121,7 @@ def _measure(options: argparse.Namespace) -> int:
     report = Report("load", _command(options), machine(busy), versions)
     report.skipped += [Skip("*", name, why) for name, why in missing.items()]
     seconds = options.seconds or (0.3 if options.quick else 1.5)
-    rounds = options.repeats or (1 if options.quick else 5)
+    rounds = options.repeats or (1 if options.quick else 4)
     is_whole = run.measure(report, loads, rounds, seconds, _say)
     for path in filter(None, (options.json, _kept(options))):
         report.save(path)

@@ -22,7 +22,7 @@ import pytest
 
 from bench import loadgen, page, peers
 from bench.results import Report, reports
-from bench.rows import CORE, GOALS, LOADS, QUICK
+from bench.rows import CORE, EVERY, GOALS, LOADS, QUICK
 from bench.systems import Missing, Understudy
 from pbserver.store import Store
 from wire.codec import Decoder, encode
@@ -372,9 +372,6 @@ def zookeeper(nodes: dict[bytes, bytes]) -> Callable[[socket.socket], None]:
             xid, kind = message[:4], int.from_bytes(message[4:8], "big", signed=True)
             assert int.from_bytes(xid, "big") == (last := last + 1)
             right = xid + bytes(12)
-            if kind == -11:
-                send(right)
-                continue
             path = text(message, 8)
             if kind == 4:
                 assert message[12 + len(path) :] == b"\0"
@@ -638,11 +635,21 @@ def test_the_page_tells_ratios_of_medians_and_what_was_missed() -> None:
     )
     assert "| `put-64x1`, op/s | redis | 0.80 (missed) | 1 | 1.3 |" in text
     assert "| `put-8x32`, op/s | redis | not measured | 1 | 1.5 |" in text
+    assert "| every load, op/s | etcd | not measured | 4 | 8 |" in text
     assert "| `put-64x1` | 8,000 | 10,000 (0.80) |" in text
     assert "can be lost" in text
     assert not pictures
     with pytest.raises(KeyError, match="no section for elsewhere"):
         page.render({"elsewhere": Report("elsewhere")})
+
+
+def test_the_page_tells_of_the_load_in_which_a_peer_is_nearest() -> None:
+    report = measured({"understudy": [9000], "etcd": [1000]})
+    near = measured({"understudy": [3000], "etcd": [2000]}, "put-1x1")
+    report.rows.extend(near.rows)
+    text, _ = page.render({"load": report})
+    told = "| every load, op/s | etcd | 1.50 in `put-1x1` (missed) | 4 | 8 |"
+    assert told in text
 
 
 def test_the_page_shows_a_picture_of_what_differs() -> None:
@@ -668,6 +675,6 @@ def test_the_page_is_what_was_kept() -> None:
 
 
 def test_every_row_that_is_spoken_of_is_one() -> None:
-    assert {*CORE, *QUICK, *(goal.row for goal in GOALS)} <= set(LOADS)
-    assert {goal.row for goal in GOALS} <= set(CORE)
+    assert {*CORE, *QUICK} <= set(LOADS)
+    assert {goal.row for goal in GOALS} <= {*CORE, EVERY}
     assert {load.value_bytes for load in LOADS.values()} == {100, 1024, 65536}

@@ -1,13 +1,13 @@
 /*
  * ZooKeeper's jute: a session for each connection, then setData and getData, as many
  * in a row as are outstanding.  Filling creates the nodes, so it is for
- * a server that has none.
+ * a server that has none.  Sessions are left to end with the server.
  */
 #include <stdio.h>
 #include <string.h>
 #include "load.h"
 
-enum { CREATE = 1, GET_DATA = 4, SET_DATA = 5, CLOSE_SESSION = -11 };
+enum { CREATE = 1, GET_DATA = 4, SET_DATA = 5 };
 enum { SESSION_MS = 30000, ALL_RIGHTS = 31, ANY_VERSION = -1 };
 
 static void prepare(void) {}
@@ -29,11 +29,6 @@ static void greet(struct connection *c) {
     p = put_text(p, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
     *p++ = 0; /* not read-only */
     frame(c, start, p);
-}
-
-static void leave(struct connection *c) {
-    uint8_t *start = room(c, 16);
-    frame(c, start, put_big(put_big(start + 4, c->asked++, 4), (uint64_t)CLOSE_SESSION, 4));
 }
 
 static void ask(struct connection *c, struct slot *s) {
@@ -64,8 +59,6 @@ static size_t heard(struct connection *c, uint8_t *p, size_t have) {
     if (c->phase == OPENING) {
         if (length < 16 || !big(p + 8, 4)) fail(c, "zookeeper: no session");
         else ready(c);
-    } else if (c->phase == LEAVING) {
-        hang_up(c);
     } else {
         struct slot *s = slot_of(c, c->heard);
         int error = (int)big(p + 16, 4);
@@ -80,4 +73,4 @@ static size_t heard(struct connection *c, uint8_t *p, size_t have) {
     return 4 + length;
 }
 
-const struct protocol zookeeper = {"zookeeper", 0, prepare, greet, ask, heard, leave};
+const struct protocol zookeeper = {"zookeeper", 0, prepare, greet, ask, heard, hang_up};
