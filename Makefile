@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 
-.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-docs trace-examples clean
+.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-peers bench-docs trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -54,6 +54,9 @@ demo: setup  ## a failover, live
 # Only a whole run is kept as what the page tells; OPTIONS of another kind are a look.
 bench: setup  ## side by side with Redis, etcd, ZooKeeper, PySyncObj; OPTIONS=--all, OPTIONS='--rows put-64x1'
 	$(BIN)/python -m bench $(if $(filter-out --all,$(OPTIONS)),,--keep) $(OPTIONS)
+
+bench-peers: setup  ## the Python packages that it compares with; the systems it names itself
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt -e '.[bench]'
 
 bench-docs: setup  ## docs/benchmarks.md, from the results that are kept
 	$(BIN)/python -m bench --write-docs

@@ -23,7 +23,8 @@ def loadgen(system: System, *options: str) -> dict[str, Any]:
     Raises `Missing` if there is no C compiler, and RuntimeError if any request
     failed.
     """
-    where = ["--proto", system.name, "--host", "127.0.0.1", "--port", str(system.port)]
+    proto = system.proto or system.name
+    where = ["--proto", proto, "--host", "127.0.0.1", "--port", str(system.port)]
     done = ended([compiled(), *where, *options], _longest_s(options))
     if done.returncode:
         said = f"{done.stderr.strip()} {done.stdout.strip()}"

@@ -39,6 +39,9 @@ machine's cores, so a system is also charged for what the generator spends on it
 - Redis, ZooKeeper and PySyncObj answer a read from one process's memory and ask
   nobody. Ours, and etcd's, are linearizable: they wait for word from another server
   that no newer one has taken over.
+- *bare* is no peer but a measure: two Twisted processes that pass puts on and do
+  nothing else. What Understudy lacks to it is its own work; what it lacks itself to a
+  figure above is the reactor's and the kernel's.
 """
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
 
+from bench.rows import Load
 from bench.systems import WAIT_S, Missing, System, Understudy, ended
 from understudy.daemons import free_port
 
@@ -61,6 +62,38 @@ class Redis(System):
         options += ["--save", "", "--repl-diskless-sync-delay", "0"]
         directory = ("--dir", str(self.directory))
         self.daemon(name, program("redis-server"), *options, *directory)
+
+
+class Bare(System):
+    """Not a peer but a measure: two Twisted processes that pass puts on, and do
+    nothing else; see `bench.programs.bare`."""
+
+    name = "bare"
+    proto = "understudy"
+    title = "A bare reactor, twice"
+    promise = (
+        "None. Two Twisted processes that pass batches on as Understudy does, and do"
+        " nothing else: no log, no session, no view, no store. What it reaches is what"
+        " the reactor and the kernel leave to anything that is built on them."
+    )
+    batches = True
+    is_slow = True
+    writes_only = True
+
+    @classmethod
+    def takes(cls, load: Load) -> bool:
+        return load.is_native and load.value_bytes == 100 and super().takes(load)
+
+    @classmethod
+    def version(cls) -> str:
+        return f"Twisted {metadata.version('twisted')}"
+
+    def start(self) -> None:
+        self.port, second = ports(2)
+        for name, where in (("second", (second,)), ("first", (self.port, second))):
+            arguments = (sys.executable, "-m", "bench.programs.bare", *map(str, where))
+            self.daemon(name, *arguments)
+            self.wait_for("it does not listen", lambda: listens(where[0]))  # noqa: B023
 
 
 class Etcd(System):
@@ -183,7 +216,7 @@ class PySyncObj(System):
         " is off, which makes it several times faster here than its defaults."
     )
     is_native = False
-    reads_ask = False
+    writes_only = True
     is_slow = True
 
     @classmethod
@@ -197,23 +230,15 @@ class PySyncObj(System):
             module = "bench.programs.with_pysyncobj"
             where = ("--node", *nodes)
             self.daemon(f"n{at}", sys.executable, "-m", module, *where)
-        self.wait_for("no node listens", self._listens)
-
-    def _listens(self) -> bool:
-        for node in self._nodes[1:]:
-            try:
-                socket.create_connection(("127.0.0.1", int(node.split(":")[1]))).close()
-            except OSError:
-                return False
-        return True
+        others = [int(node.partition(":")[2]) for node in self._nodes[1:]]
+        self.wait_for("no node listens", lambda: all(map(listens, others)))
 
     def program(self) -> Sequence[str]:
         return self._nodes
 
 
-SYSTEMS: Final[dict[str, type[System]]] = {
-    system.name: system for system in (Understudy, Redis, Etcd, ZooKeeper, PySyncObj)
-}
+_ALL: Final = (Understudy, Redis, Etcd, ZooKeeper, PySyncObj, Bare)
+SYSTEMS: Final[dict[str, type[System]]] = {system.name: system for system in _ALL}
 
 _PACKAGES: Final = {
     "redis-server": "redis-server",
@@ -235,9 +260,8 @@ def package(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        raise Missing(
-            f"{name} is missing: pip install -c constraints.txt -e '.[bench]'"
-        ) from None
+        why = f"{name}, a Python package, is missing: make bench-peers"
+        raise Missing(why) from None
 
 
 def _zookeeper_jar() -> Path:
@@ -261,6 +285,15 @@ def ports(count: int) -> list[int]:
     while len(found) < count:
         found.add(free_port(SystemRandom()))
     return list(found)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def tell(port: int, line: str, *, until_closed: bool = False) -> bytes:

@@ -29,8 +29,9 @@ COLOURS: Final[Mapping[str, str]] = {
     "etcd": "#2a9d8f",
     "zookeeper": "#e08e2b",
     "pysyncobj": "#6c5ce7",
+    "bare": "#9aa4b2",
 }
-_OTHERS: Final = ("#4a78a8", "#c2527f", "#4f7f3a", "#8a6d3b", "#1b2330", "#9aa4b2")
+_OTHERS: Final = ("#4a78a8", "#c2527f", "#4f7f3a", "#8a6d3b", "#1b2330")
 
 _STYLE: Final = """
   text { font-family: "Inter", "Segoe UI", "Helvetica Neue", Helvetica, Arial,

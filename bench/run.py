@@ -50,7 +50,7 @@ def measure(
 ) -> bool:
     """Fill *report* from the systems that it has versions of -> whether nothing
     failed."""
-    plan = {load.name: list(_able(load, report)) for load in loads}
+    plan = {load.name: list(able(load, report)) for load in loads}
     failed: set[tuple[str, str]] = set()
     for at in range(rounds):
         for load in loads:
@@ -77,21 +77,14 @@ def _ends(text: str) -> list[str]:
     return [lines[0], lines[-1]]
 
 
-def _able(load: Load, report: Report) -> Iterator[str]:
+def able(load: Load, report: Report) -> Iterator[str]:
     """The systems that can be under this load, here."""
     for name, system in SYSTEMS.items():
-        if name not in report.versions:
-            continue
-        if load.is_native and not system.is_native:
-            continue
-        if load.reads and not system.reads_ask:
-            continue
-        if load.is_collected and not system.batches:
-            continue
-        needs = "" if load.is_native else system.library
-        if needs and _from_python(system) not in report.versions:
-            continue
-        yield name
+        needs = {name}
+        if system.library and not load.is_native:
+            needs.add(_from_python(system))
+        if needs <= report.versions.keys() and system.takes(load):
+            yield name
 
 
 def _from_python(system: type[System]) -> str:

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
+from bench.rows import Load
 from understudy.cluster import Cluster, DidNotStart
 from understudy.daemons import Daemon, die_with
 
@@ -41,16 +42,18 @@ class Missing(Exception):  # noqa: N818 (it says what is missing)
 class System:
     """Something to put under load: daemons in a directory of their own."""
 
-    #: What it is called, here and in `loadgen --proto`.
     name: ClassVar = ""
+    #: What the native load generator calls it, if not so.
+    proto: ClassVar = ""
     #: Who it is, for a table.
     title: ClassVar = ""
     #: What an answer of it means and what it does not, in a sentence or two.
     promise: ClassVar = ""
     #: Whether the native load generator can speak to it.
     is_native: ClassVar = True
-    #: Whether a read asks anybody; to look into one's own memory is no load.
-    reads_ask: ClassVar = True
+    #: There are no reads, or they ask nobody: to look into one's own memory is no
+    #: load.
+    writes_only: ClassVar = False
     #: Whether one native request may be of several commands.
     batches: ClassVar = False
     #: The package that a Python program speaks to it with, if that is another.
@@ -69,6 +72,15 @@ class System:
     def version(cls) -> str:
         """Raises `Missing`."""
         raise NotImplementedError
+
+    @classmethod
+    def takes(cls, load: Load) -> bool:
+        """Whether it can be put under this load, and that would mean something."""
+        return (
+            (cls.is_native or not load.is_native)
+            and (cls.batches or not load.is_collected)
+            and not (cls.writes_only and load.reads)
+        )
 
     def __enter__(self) -> Self:
         self.directory = directory(self.name)

@@ -23,6 +23,7 @@ import pytest
 from bench import loadgen, page, peers
 from bench.results import Report, reports
 from bench.rows import CORE, EVERY, GOALS, LOADS, QUICK
+from bench.run import able as able_in
 from bench.systems import Missing, Understudy
 from pbserver.store import Store
 from wire.codec import Decoder, encode
@@ -434,7 +435,8 @@ def test_each_system_takes_every_kind_of_load(name: str, value_bytes: int) -> No
     shape = ("--connections", "4", "--keys", "50", "--value-bytes", str(value_bytes))
     with peers.SYSTEMS[name]() as system:
         loadgen.fill(system, 50, value_bytes)
-        for how in (("--reads", "50"), loadgen.many(system, 8)):
+        reads = ("--reads", "0" if system.writes_only else "50")
+        for how in (reads, loadgen.many(system, 8)):
             assert loadgen.loadgen(system, *shape, *how, *SHORT)["ops"] > 0
         assert system.cpu_s() > 0
         pids = [daemon.pid for daemon in system.daemons]
@@ -478,6 +480,24 @@ def children_of(process: int) -> list[int]:
     parents = [tuple(map(int, line.split())) for line in listing.stdout.splitlines()]
     found = [pid for pid, parent in parents if parent == process]
     return found + [pid for child in found for pid in children_of(child)]
+
+
+def test_a_package_that_is_missing_is_told() -> None:
+    with pytest.raises(Missing, match=r"no-such-thing.* is missing: make bench-peers"):
+        peers.package("no-such-thing")
+
+
+def test_nobody_is_measured_in_what_would_mean_nothing() -> None:
+    report = Report("load", versions=dict.fromkeys(peers.SYSTEMS, "1"))
+    report.versions |= {"redis (Python)": "1"}
+    able = {name: set(able_in(LOADS[name], report)) for name in CORE}
+    everybody = {"understudy", "redis", "etcd", "zookeeper"}
+    assert able["put-64x1"] == {*everybody, "bare"}
+    assert able["get-64x1"] == everybody
+    # Without their packages, etcd and ZooKeeper cannot be used from Python.
+    assert able["python-put-64"] == {"understudy", "redis", "pysyncobj"}
+    assert able["python-get-64"] == {"understudy", "redis"}
+    assert able["python-put-64-collected"] == {"understudy", "redis"}
 
 
 @pytest.mark.processes
