@@ -30,10 +30,17 @@ _HEAD: Final = """\
 <!-- Written by `python -m bench --write-docs`; edit bench/page*.py instead. -->
 
 Understudy and what its users would otherwise pick, measured on one machine, each
-fresh, replicated and on loopback. `make bench` repeats all of it: it installs nothing,
-says what is missing and how to get it, and `python -m bench --list` shows what it can
-measure. Absolute figures of a small shared machine mean little; what counts is the
-ratio of two systems in the same row of the same run.
+fresh, replicated and on loopback. Absolute figures of a small shared machine mean
+little; what counts is the ratio of two systems in the same row of the same run.
+
+```
+apt-get install gcc redis-server etcd-server zookeeper
+make bench-peers   # the Python packages
+make bench         # the core rows; OPTIONS=--all: all of `python -m bench --list`
+```
+
+`make bench` installs nothing; it says whom it found, how to get who is missing, and
+goes on without them.
 """
 
 

@@ -6,6 +6,7 @@ tables, pictures.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import shorten
 from typing import Final
 
 from bench.peers import SYSTEMS
@@ -289,5 +290,7 @@ def _machine(report: Report) -> str:
     lines += [f"- versions: {versions}", f"- repeat it: `{report.command}`"]
     for skip in report.skipped:
         row = "everything" if skip.row == "*" else f"`{skip.row}`"
-        lines.append(f"- not measured: {row} of {skip.system}: {skip.why}")
+        lines.append(
+            f"- not measured: {row} of {skip.system}: {shorten(skip.why, 160)}"
+        )
     return "\n".join(lines)

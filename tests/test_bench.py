@@ -24,6 +24,8 @@ from bench import loadgen, page, peers
 from bench.results import Report, reports
 from bench.rows import CORE, EVERY, GOALS, LOADS, QUICK
 from bench.run import able as able_in
+from bench.run import found as found_of
+from bench.run import program as program_of
 from bench.systems import Missing, Understudy
 from pbserver.store import Store
 from wire.codec import Decoder, encode
@@ -443,6 +445,25 @@ def test_each_system_takes_every_kind_of_load(name: str, value_bytes: int) -> No
     assert len(pids) > 1
     assert not any(map(is_there, pids))
     assert not system.directory.exists()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", [n for n in peers.SYSTEMS if n != "bare"])
+def test_each_program_takes_every_kind_of_call(name: str) -> None:
+    system = peers.SYSTEMS[name]
+    versions, missing = found_of([name])
+    if missing:
+        pytest.skip(", ".join(missing.values()))
+    report = Report("load", versions=versions)
+    names = ("python-put-1", "python-put-64", "python-mix-64")
+    loads = [LOADS[each] for each in (*names, "python-put-64-collected")]
+    taken = [load for load in loads if name in able_in(load, report)]
+    assert len(taken) >= 2
+    with system() as started:
+        if system.is_native:
+            loadgen.fill(started, taken[0].keys, taken[0].value_bytes)
+        for load in taken:
+            assert program_of(started, load, 0.2)["ops"] > 0
 
 
 # -- whole runs ------------------------------------------------------------------------
