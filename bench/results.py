@@ -19,6 +19,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Self
@@ -106,7 +107,8 @@ class Report:
     def ratio(self, name: str, figure: str, over: str, of: str) -> float:
         """How *of*'s median compares with *over*'s.  Raises KeyError."""
         rows = self.of(name)
-        return rows[of].median(figure) / rows[over].median(figure)
+        least = rows[over].median(figure)
+        return rows[of].median(figure) / least if least else inf
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

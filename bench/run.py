@@ -103,7 +103,7 @@ def one(kind: type[System], load: Load, seconds: float) -> dict[str, float]:
         if kind.is_native:
             fill(system, load.keys, load.value_bytes)
         before_s = system.cpu_s()
-        run = native if load.is_native else program
+        run = _native if load.is_native else _program
         found = run(system, load, seconds)
         used_s = system.cpu_s() - before_s
     ops = max(found["ops_all"], 1)
@@ -125,12 +125,12 @@ def _words(load: Load, seconds: float) -> list[str]:
     return [text for word, n in asked.items() for text in (f"--{word}", str(n))]
 
 
-def native(system: System, load: Load, seconds: float) -> dict[str, Any]:
+def _native(system: System, load: Load, seconds: float) -> dict[str, Any]:
     shape = ("--connections", str(load.connections), *many(system, load.outstanding))
     return loadgen(system, *shape, *_words(load, seconds))
 
 
-def program(system: System, load: Load, seconds: float) -> dict[str, Any]:
+def _program(system: System, load: Load, seconds: float) -> dict[str, Any]:
     module = f"bench.programs.with_{system.name}"
     arguments = [sys.executable, "-m", module, *system.program()]
     arguments += ["--outstanding", str(load.outstanding), *_words(load, seconds)]
