@@ -26,6 +26,10 @@ class Limits:
     join_entries_max: int = field(default=16 * 1024, validator=ge(0))
     join_bytes_max: int = field(default=4 * MIB, validator=ge(0))
 
+    #: And not while it still comes nearer, since from then on everybody waits for
+    #: what it lacks; unless that is as little as this, which nobody notices.
+    near_entries_max: int = field(default=256, validator=ge(0))
+
     #: The entries of one Forward (one entry always fits).
     forward_bytes_max: int = field(default=4 * MIB, validator=ge(1))
 

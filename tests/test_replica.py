@@ -171,6 +171,50 @@ def test_a_newcomer_that_has_joined_is_waited_for() -> None:
     assert [BatchAnswer(1, lengths(1))] == table.told()
 
 
+def test_nobody_waits_for_what_a_newcomer_lacks_while_it_comes_nearer() -> None:
+    table = Table("A B", near_entries_max=2, forward_bytes_max=1)
+    table.found()
+    table.opened("A")
+    for sequence in range(1, 20):
+        table.ask("A", batch(sequence))
+    table.told()
+    table.tell(view(2, "A", "B"), "A B")
+    table.connect("A", "B")
+    table.turn()
+    table.carry("B", "A")
+    sequence = 20
+    while not table.leads("A").followers["B"].joined:
+        if sequence < 25:
+            table.ask("A", batch(sequence))
+            assert [type(told) for told in table.told()] == [BatchAnswer]
+            sequence += 1
+        table.carry("A", "B", 5)
+        table.carry("B", "A")
+    assert table["A"].history.log.end - table.leads("A").followers["B"].verified <= 2
+    table.settle()
+    assert table["A"].synced == ("B",)
+
+
+def test_a_newcomer_that_will_never_come_nearer_joins_all_the_same() -> None:
+    table = Table("A B", near_entries_max=0, forward_bytes_max=1)
+    table.found()
+    table.opened("A")
+    table.tell(view(2, "A", "B"), "A B")
+    table.connect("A", "B")
+    sequence = 1
+    while not table.leads("A").followers["B"].joined:
+        for _ in range(3):
+            table.ask("A", batch(sequence, lacking=sequence))
+            sequence += 1
+        table.turn()
+        table.carry("B", "A")
+        table.carry("A", "B", 3)
+        table.carry("B", "A")
+        assert sequence < 60
+    table.settle()
+    assert table["A"].synced == ("B",)
+
+
 def test_synced_is_who_has_all_that_the_log_held_when_it_joined() -> None:
     # F6: all of the log is an inherited, uncommitted tail.
     table = three(forward_bytes_max=1)

@@ -42,7 +42,7 @@ class Settings:
         """Any."""
         backups = random.choice((1, 1, 1, 1, 1, 2, 2, 2, 0, 3))
         interval_us = random.choice((50, 100)) * MS
-        return cls(
+        drawn = cls(
             servers=random.randint(max(2, 1 + backups), 3 + backups),
             clerks=random.randint(1, 4),
             backups=backups,
@@ -61,6 +61,8 @@ class Settings:
             limits=_limits(random),
             session_limits=_session_limits(random),
         )
+        drawn.limits["near_entries_max"] = random.choice((0, 0, 2, 256))
+        return drawn
 
 
 def _limits(random: Random) -> dict[str, Any]:
