@@ -40,7 +40,7 @@ sim: setup  ## new simulated worlds for a minute; SECONDS=600 OPTIONS='--faults 
 	$(BIN)/python -m tests.sim --probes --for $(or $(SECONDS),60) --jobs $$(nproc) $(OPTIONS)
 
 chaos: setup  ## real processes, killed and paused; ROUNDS=100 OPTIONS='--free'
-	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) $(OPTIONS)
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),100) --seconds $(or $(SECONDS),60) $(OPTIONS)
 
 mutants: setup  ## bugs put in, each to be noticed; ONLY=F3,R1 LAYERS=tables,sim JOBS=2
 	$(BIN)/python -m tests.mutants $(subst $(comma), ,$(ONLY)) $(if $(LAYERS),--layers $(LAYERS)) --jobs $(or $(JOBS),2) $(OPTIONS)

@@ -24,7 +24,14 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from bench.fleets import EtcdFleet, Fleet, SentinelFleet, Unanswered, UnderstudyFleet
+from bench.fleets import (
+    EtcdFleet,
+    Fleet,
+    SentinelFleet,
+    Unanswered,
+    UnderstudyFleet,
+    Writer,
+)
 from bench.results import Report, Row, Skip, machine, percentiles
 from bench.systems import Missing, busy_cores
 
@@ -51,10 +58,10 @@ PEERS: Final[dict[str, tuple[Callable[[], Fleet], ...]]] = {
 class Stream(threading.Thread):
     """Writes without end; when each was begun and answered."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, writer: Writer) -> None:
         super().__init__(daemon=True)
         self.answered: list[tuple[float, float]] = []
-        self._writer = fleet.writer()
+        self._writer = writer
         self._is_ending = False
         self.start()
 
@@ -86,6 +93,14 @@ class Stream(threading.Thread):
                 raise RuntimeError(f"no answer within {GAP_S_MAX:g} s")
             time.sleep(0.005)
 
+    def longest_s(self, begin: float, end: float) -> float:
+        """The longest that a write took which was under way between these."""
+        return max(
+            answered - begun
+            for begun, answered in self.answered
+            if answered > begin and begun < end
+        )
+
     def gap_s(self, moment: float) -> float:
         """The longest time between two answers since the last before *moment*."""
         ends = [end for _, end in self.answered]
@@ -98,7 +113,7 @@ def strikes(
     fleet: Fleet, random: Random, kills: int, stops: int
 ) -> Iterator[tuple[str, float]]:
     """Strike so often -> each strike, and its gap in milliseconds."""
-    stream = Stream(fleet)
+    stream = Stream(fleet.writer())
     try:
         for how in ("kill",) * kills + ("stop",) * stops:
             stream.wait_for_answers(time.monotonic())

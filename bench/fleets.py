@@ -16,7 +16,7 @@ import json
 import shutil
 import socket
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Any, Final, Protocol
 
@@ -106,10 +106,12 @@ class UnderstudyFleet(Fleet):
         return self._servers[found["view"]["primary"]]
 
     def writer(self) -> Writer:
-        return _Clerk(self.views)
+        return ClerkWriter(self.views)
 
 
-class _Clerk:
+class ClerkWriter:
+    """Our own; it looks for the primary itself."""
+
     def __init__(self, views: str) -> None:
         self._clerk = BlockingClerk(views)
 
@@ -148,7 +150,7 @@ class SentinelFleet(Fleet):
         for port in ports:
             self._servers[port] = self._server(port, ports[0])
         for port in ports[1:]:
-            self.wait_for("no replica", lambda: _says(port, "INFO", "replication"))  # noqa: B023
+            self.wait_for("no replica", lambda: redis_says(port, "INFO", "replication"))  # noqa: B023
         self.sentinels = [daemons.free_port(random) for _ in range(3)]
         for port in self.sentinels:
             self._sentinel(port, ports[0])
@@ -178,11 +180,11 @@ class SentinelFleet(Fleet):
         ports = {_leader_of(port) for port in self.sentinels}
         if len(ports) != 1 or (port := ports.pop()) is None:
             return None
-        told = _says(port, "INFO", "replication") or b""
+        told = redis_says(port, "INFO", "replication") or b""
         if b"role:master" not in told or told.count(b"state=online") != 2:
             return None
         for sentinel in self.sentinels:
-            words = _words(_says(sentinel, "SENTINEL", "MASTER", "main"))
+            words = _words(redis_says(sentinel, "SENTINEL", "MASTER", "main"))
             if (words.get(b"num-slaves"), words.get(b"flags")) != (b"2", b"master"):
                 return None
             if words.get(b"num-other-sentinels") != b"2":
@@ -196,23 +198,24 @@ class SentinelFleet(Fleet):
         self._servers[port] = self._server(port, primary)
 
     def writer(self) -> Writer:
-        return _SentinelWriter(self.sentinels)
+        return RedisWriter(
+            lambda: next(filter(None, map(_leader_of, self.sentinels)), None)
+        )
 
 
-class _SentinelWriter:
-    """Asks the sentinels for the primary whenever a connection comes to nothing
+class RedisWriter:
+    """To wherever *primary* says; asked anew whenever a connection comes to nothing
     (as https://redis.io/docs/latest/develop/reference/sentinel-clients has it)."""
 
-    def __init__(self, sentinels: Sequence[int]) -> None:
-        self._sentinels = sentinels
+    def __init__(self, primary: Callable[[], int | None]) -> None:
+        self._primary = primary
         self._connection: socket.socket | None = None
 
     def write(self, key: bytes) -> None:
         try:
             if self._connection is None:
-                port = next(filter(None, map(_leader_of, self._sentinels)), None)
-                if port is None:
-                    raise Unanswered("no sentinel knows a primary")
+                if (port := self._primary()) is None:
+                    raise Unanswered("nobody knows a primary")
                 self._connection = _dialled(port)
             if (said := _ask(self._connection, "SET", key, VALUE)) != b"+OK\r\n":
                 raise OSError(said.decode(errors="replace"))
@@ -240,7 +243,7 @@ def _ask(connection: socket.socket, *words: str | bytes) -> bytes:
     return connection.recv(65536)
 
 
-def _says(port: int, *words: str) -> bytes | None:
+def redis_says(port: int, *words: str) -> bytes | None:
     try:
         with _dialled(port) as connection:
             return _ask(connection, *words)
@@ -255,7 +258,7 @@ def _words(told: bytes | None) -> dict[bytes, bytes]:
 
 
 def _leader_of(sentinel: int) -> int | None:
-    told = _says(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main") or b""
+    told = redis_says(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main") or b""
     words = told.split(b"\r\n")
     return int(words[4]) if told.startswith(b"*2") else None
 

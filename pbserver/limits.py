@@ -40,6 +40,9 @@ class Limits:
     #: read from.
     unanswered_bytes_max: int = field(default=32 * MIB, validator=ge(1))
 
+    #: The answers to reads of one turn (one answer always fits).
+    answers_bytes_max: int = field(default=4 * MIB, validator=ge(1))
+
     #: The applied entries that are kept for backups that come back.
     tail_bytes_kept: int = field(default=64 * MIB, validator=ge(0))
 

@@ -71,6 +71,10 @@ class Primary:
     questions: Questions = field(factory=Questions, init=False)
     #: Must every backup be sent something, be it an empty Forward?
     _round_wanted: bool = field(default=True, init=False)
+    #: Bytes of answers to reads that may go out in this turn; and may there be
+    #: more that wait for the next one alone?
+    _room: int = field(init=False)
+    is_behind: bool = field(default=False, init=False)
     #: Has the list of synced backups grown since the service last looked?
     news: bool = field(default=False, init=False)
 
@@ -79,6 +83,10 @@ class Primary:
         history = self.history
         log = history.log
         return Door.of_tail(log.between(history.commit, log.end))
+
+    @_room.default
+    def _all_room(self) -> int:
+        return self.limits.answers_bytes_max
 
     def begin(self) -> None:
         """Everything in the log is history now, the uncommitted tail included:
@@ -309,8 +317,12 @@ class Primary:
                 self.out.send(question.link, refused)
             else:
                 self.questions.add(question)
-        for question in self.questions.take_reads(commit, echoed):
-            self._try(question)
+        if self._room > 0:
+            for question in self.questions.take_reads(commit, echoed):
+                self._try(question)
+                if self._room <= 0:
+                    self.is_behind = True
+                    break
 
     def _try(self, question: Question) -> None:
         """Answer a read, unless the batch that it comes after is on its way."""
@@ -335,6 +347,7 @@ class Primary:
         except ValueError as error:
             self.out.send(link, Goodbye("protocol", str(error)))
         else:
+            self._room -= len(answer)
             self.out.send(link, QueryAnswer(query.id, answer))
 
     # -- what goes out -------------------------------------------------------
@@ -348,7 +361,9 @@ class Primary:
     def flush(self) -> None:
         """Send each backup, once per turn, what it lacks."""
         # With nobody in the rule, what was logged is committed now.
+        self.is_behind = False
         self.advance()
+        self._room = self.limits.answers_bytes_max
         before = self.round
         for follower in self.followers.values():
             if follower.link is not None:

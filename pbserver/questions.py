@@ -12,6 +12,7 @@ answered before (docs/design.md, sections 5 and 6).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from attrs import define, field
@@ -55,15 +56,16 @@ class Questions:
         else:
             self._strangers.append(question)
 
-    def take_reads(self, commit: int, echoed: int) -> list[Question]:
-        """The reads to try now."""
-        due, self._early = self._early, []
+    def take_reads(self, commit: int, echoed: int) -> Iterator[Question]:
+        """The reads to try now, one by one; whoever has enough leaves the rest."""
         reads = self._reads
+        if self._early:
+            reads.extendleft(reversed(self._early))
+            self._early.clear()
         while reads and reads[0].end <= commit and reads[0].round <= echoed:
-            due.append(reads.popleft())
-        for question in due:
+            question = reads.popleft()
             self.bytes -= _weight(question)
-        return due
+            yield question
 
     def too_early(self, question: Question) -> None:
         """A read's session lacks a batch yet: try again after a commit."""
@@ -79,12 +81,14 @@ class Questions:
         return due
 
     def link_lost(self, link: Link) -> None:
-        """Nobody listens there any more.  (Reads whose moment is still to come
-        leave by themselves, with an answer that nobody gets.)"""
-        for waiting in (self._early, self._strangers):
-            for question in [each for each in waiting if each.link == link]:
-                waiting.remove(question)
-                self.bytes -= _weight(question)
+        """Nobody listens there any more."""
+        for waiting in (self._reads, self._early, self._strangers):
+            gone = [each for each in waiting if each.link == link]
+            if gone:
+                kept = [each for each in waiting if each.link != link]
+                waiting.clear()
+                waiting.extend(kept)
+                self.bytes -= sum(map(_weight, gone))
 
     def askers(self) -> list[Link]:
         """Everybody who waits."""

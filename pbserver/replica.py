@@ -266,6 +266,11 @@ class Replica:
         return not isinstance(self.role, Primary) or self.role.accepting
 
     @property
+    def is_behind(self) -> bool:
+        """Is there more to say, which `flush` has left for the next turn?"""
+        return isinstance(self.role, Primary) and self.role.is_behind
+
+    @property
     def diverged(self) -> str | None:
         """Why this copy must stop: it differs from its primary's."""
         return self.role.diverged if isinstance(self.role, Backup) else None

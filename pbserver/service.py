@@ -286,6 +286,8 @@ class ServerService(Logged, Service):
             )
         if replica.view.number != self._view.number:
             self._adopted(replica.view)
+        if replica.is_behind:
+            self.changed()
         if replica.accepting != self._accepting:
             self._accept(accepting=replica.accepting)
         if replica.diverged is not None:

@@ -300,6 +300,34 @@ def test_a_view_after_the_founding_one_needs_no_acknowledgement() -> None:
 # -- reads --------------------------------------------------------------------
 
 
+def test_one_turn_answers_no_more_reads_than_fit_into_it() -> None:
+    table = Table("A", answers_bytes_max=100)
+    table.found()
+    table.opened("A")
+    table.ask("A", batch(1, b"x" * 60))
+    table.told()
+    table.ask("A", *(query(number) for number in range(1, 6)))
+    assert not table["A"].is_behind
+    turns = [[answer.id for answer in table.told()]]
+    while table["A"].is_behind:
+        turns.append([answer.id for answer in table.told()])
+    assert turns == [[1, 2], [3, 4], [5]]
+
+
+def test_nobody_is_read_for_who_is_gone() -> None:
+    table = Table("A", answers_bytes_max=1)
+    table.found()
+    table.opened("A")
+    table.ask("A", query(1), query(2), query(3))
+    table.ask("A", query(4), clerk="d")
+    assert [QueryAnswer(1, read(None))] == table.told()
+    table["A"].link_lost("c")
+    table.turn()
+    assert [QueryAnswer(4, read(None))] == table.told("d")
+    assert table.told() == []
+    assert not table.leads("A").questions
+
+
 def test_a_read_waits_for_a_round_that_was_sent_after_it() -> None:
     table = pair()
     table.tick("A")

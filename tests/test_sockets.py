@@ -17,6 +17,7 @@ from twisted.logger import capturedLogs
 from tests.recorder import Recorder
 from tests.until import until
 from wire import link as link_module
+from wire import listener as listener_module
 from wire.codec import Decoder, encode
 from wire.link import LINGER_S
 from wire.links import Dialler, Link, Listener
@@ -304,6 +305,54 @@ async def test_who_does_not_read_at_all_is_cut_off(ends, monkeypatch):
         assert "link.aborted" in [event.get("understudy_event") for event in logs]
     finally:
         deaf.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_queued_in_one_turn_for_one_link_is_bounded(ends, monkeypatch):
+    monkeypatch.setattr(link_module, "UNSENT_BYTES_MAX", 20_000_000)
+    server = Server()
+    await server.up()
+    ends += [server]
+    queued = 0
+
+    def flood(link: Link, _: Message) -> None:
+        nonlocal queued
+        while link.is_open and queued < 100:
+            link.queue(QueryAnswer(1, bytes(5_000_000)))
+            queued += 1
+        link.flush()
+
+    server.owner.answer = flood
+    deaf = server.raw()
+    try:
+        deaf.sendall(encode(CLERK_HELLO) + encode(query(1)))
+        await until(lambda: len(server.owner.heard) == 3, "the link is cut", 20)
+        assert queued < 20
+        assert server.owner.heard[-1].startswith("does not read: ")
+    finally:
+        deaf.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_those_who_do_not_read_are_bounded_together(ends, monkeypatch):
+    monkeypatch.setattr(listener_module, "UNSENT_BYTES_ALL_MAX", 20_000_000)
+    server = Server()
+    await server.up()
+    ends += [server]
+    server.owner.answer = lambda link, _: link.send(QueryAnswer(1, bytes(15_000_000)))
+    deaf = [server.raw() for _ in range(6)]
+
+    def is_one_cut() -> bool:
+        return any(str(each).startswith("does not read") for each in server.owner.heard)
+
+    try:
+        for each in deaf:
+            each.sendall(encode(CLERK_HELLO) + encode(query(1)))
+        await until(is_one_cut, "one of them is cut off", 20)
+        assert sum(link.unsent_bytes for link in server.owner.links) <= 35_000_000
+    finally:
+        for each in deaf:
+            each.close()
 
 
 @pytest_twisted.ensureDeferred

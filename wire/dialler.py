@@ -210,6 +210,10 @@ class Dialler(Factory):
         if self.link is not None and not self._is_told_made:
             self._tell_made(self.link)
 
+    def is_choking(self) -> bool:
+        """It has one link, and that has a bound of its own."""
+        return False
+
     def closed(self, link: Link, reason: str) -> None:
         """The connection is gone."""
         if self._connection is not link:

@@ -56,6 +56,9 @@ _TCP_OPTIONS: Final = {
     "TCP_USER_TIMEOUT": 60_000,
 }
 
+#: With so little unsent a link is nobody's burden, whatever others have.
+UNSENT_BYTES_FAIR: Final = 1024 * 1024
+
 _log = get_logger("wire.link")
 _ids = itertools.count(1)
 
@@ -87,6 +90,9 @@ class Origin(typing.Protocol):
 
     def opened(self, link: Link) -> None:
         """Called before the owner's `link_opened`."""
+
+    def is_choking(self) -> bool:
+        """Do all its links together have too much unsent?"""
 
     def closed(self, link: Link, reason: str) -> None:
         """Called for each link, also for one that never opened, before the
@@ -131,6 +137,7 @@ class Link(Protocol):
         #: The transport, while it is a plain socket and messages may be sent.
         self._socket: Connection | None = None
         self._queued: list[bytes] = []
+        self._queued_bytes = 0
         #: Has the owner taken this link?
         self._is_open = False
         #: Is nothing more sent or taken?  It never becomes False again.
@@ -169,13 +176,19 @@ class Link(Protocol):
         """Encode; it goes out with the next `flush`, in one write with all that
         was queued before it.  Raises ValueError like `send`."""
         if not self._is_ending:
-            self._queued.append(encode(message))
+            data = encode(message)
+            self._queued.append(data)
+            self._queued_bytes += len(data)
+            if self._queued_bytes > FRAME_BYTES_MAX:
+                # Its bounds are looked at when something is written.
+                self.flush()
 
     def flush(self) -> None:
         """Write what was queued."""
         if self._queued:
             data = b"".join(self._queued)
             self._queued.clear()
+            self._queued_bytes = 0
             self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -195,7 +208,10 @@ class Link(Protocol):
                 return
             data = data[sent:]
         plain.write(data)
-        if self.unsent_bytes > UNSENT_BYTES_MAX:
+        unsent = self.unsent_bytes
+        if unsent > UNSENT_BYTES_MAX or (
+            unsent > UNSENT_BYTES_FAIR and self._origin.is_choking()
+        ):
             why = f"does not read: {self.unsent_bytes} bytes are unsent"
             _log.warning("link.aborted", peer=self.peer, reason=why)
             self._abort(why)

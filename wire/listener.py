@@ -28,6 +28,10 @@ CONNECTIONS_PER_PEER_MAX: Final = 1024
 #: closed without a word.
 REFUSED_MAX: Final = 64
 
+#: The most that may wait to be sent to all callers together, in bytes; past it
+#: those who leave much unread are aborted as they are sent more.
+UNSENT_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
+
 _log = get_logger("wire.listener")
 
 
@@ -140,6 +144,10 @@ class Listener(ServerFactory):
 
     def opened(self, link: Link) -> None:
         """A link has opened."""
+
+    def is_choking(self) -> bool:
+        """Do all callers together leave too much unread?"""
+        return sum(link.unsent_bytes for link in self._links) > UNSENT_BYTES_ALL_MAX
 
     def closed(self, link: Link, reason: str) -> None:
         """A link is gone."""

@@ -1,10 +1,12 @@
 """
 ``python -m tests.chaos``: real processes, struck at random, and nothing lost.
 
-    python -m tests.chaos --rounds 100 --seed 7   one strike a round, while all is well
+    python -m tests.chaos --rounds 100 --seed 7   one strike a round, while all is well,
+                                                  and then an overload
     python -m tests.chaos --free --rounds 20      bursts of strikes, at any time
     python -m tests.chaos --backups 2             the primary, and at once its successor
     python -m tests.chaos --transfer              a million keys move under load
+    python -m tests.chaos --overload              far too much, for a minute
 
 In the end the whole history is checked: 0 lost, 0 duplicated, 0 reads back.
 """
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
-from tests.chaos import free, rounds, transfer
+from tests.chaos import free, overload, rounds, transfer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,18 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--free", action="store_true", help="strike at any time")
     parser.add_argument("--transfer", action="store_true", help="move a large state")
     parser.add_argument("--keys", type=int, default=1_000_000, help="for --transfer")
+    parser.add_argument("--overload", action="store_true", help="offer far too much")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for --overload")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
+    if options.seconds <= 0:
+        parser.error("--seconds: more than 0")
     seed = SystemRandom().randrange(10**6) if options.seed is None else options.seed
     directory = Path(tempfile.mkdtemp(prefix="understudy-chaos-"))
     say(f"seed {seed}, logs in {directory}")
     if options.transfer:
         is_right = transfer.run(directory, seed, options.keys)
+    elif options.overload:
+        is_right = overload.run(directory, seed, options.seconds)
     elif options.free:
         is_right = free.run(directory, seed, options.rounds, options.backups)
     else:
+        after = directory / "overload"
+        after.mkdir()
         is_right = rounds.run(directory, seed, options.rounds, options.backups)
+        is_right = overload.run(after, seed, options.seconds) and is_right
     if is_right:
         shutil.rmtree(directory)
         return 0

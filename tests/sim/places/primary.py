@@ -214,20 +214,18 @@ _DOOR = {
 }
 
 _QUESTIONS = {
-    "an early read is tried again": at(
-        "due, self._early = self._early, []", when="self._early"
-    ),
+    "an early read is tried again": at("reads.extendleft(reversed(self._early))"),
     "a read waits for a commit": at(
-        "due.append(reads.popleft())",
-        "for question in due:",
+        "while reads and reads[0].end <= commit and reads[0].round <= echoed:",
+        "question = reads.popleft()",
         when="reads and reads[0].end > commit",
     ),
     "a read waits for its round alone": at(
-        "due.append(reads.popleft())",
-        "for question in due:",
+        "while reads and reads[0].end <= commit and reads[0].round <= echoed:",
+        "question = reads.popleft()",
         when="reads and reads[0].end <= commit",
     ),
-    "who waits is gone": at("waiting.remove(question)"),
+    "who waits is gone": at("waiting.extend(kept)"),
 }
 
 PRIMARY = places(
