@@ -31,6 +31,7 @@ from wire.addresses import format_address, parse_address
 from wire.daemon import begin, check_endpoint, fail
 from wire.invariants import guard
 from wire.links import Link, Listener
+from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
 from wire.logs import Logged, get_logger, lines_for
 from wire.messages import (
     CLERK,
@@ -68,6 +69,8 @@ class Options(usage.Options):
         ["listen", "l", None, "where to listen, such as tcp:7401:interface=127.0.0.1"],
         ["advertise", "a", None, ADVERTISE],
         ["machine", "m", DEFAULT_MACHINE, "the state machine, package.module:factory"],
+        ["connections", None, CONNECTIONS_MAX, "how many may call at a time", int],
+        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, "from one", int],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -94,6 +97,9 @@ class Options(usage.Options):
                 f"--name: {name!r} is no name; at most 128 printable characters are"
             )
         check_endpoint("--listen", self["listen"])
+        for option in ("connections", "connections-per-address"):
+            if self[option] < 1:
+                raise usage.UsageError(f"--{option}: at least 1")
         if self["advertise"]:
             try:
                 parse_address(self["advertise"])
@@ -114,6 +120,8 @@ class Settings:
     machine: str = DEFAULT_MACHINE
     advertise: str | None = None
     limits: Limits = field(factory=Limits)
+    connections_max: int = CONNECTIONS_MAX
+    connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
 
 
 class ServerService(Logged, Service):
@@ -141,7 +149,13 @@ class ServerService(Logged, Service):
             settings.fresh,
             settings.limits,
         )
-        self._listener = Listener(self, SERVER, reactor)
+        self._listener = Listener(
+            self,
+            SERVER,
+            reactor,
+            connections_max=settings.connections_max,
+            connections_per_peer_max=settings.connections_per_peer_max,
+        )
         self._pinger = Pinger(self, settings.views, reactor, random)
         self._peers = Peers(self, reactor, random)
         #: Everybody who asks: paused while the replica takes nothing.
@@ -287,7 +301,8 @@ class ServerService(Logged, Service):
         if replica.view.number != self._view.number:
             self._adopted(replica.view)
         if replica.is_behind:
-            self.changed()
+            # Not at once: others are read from in between.
+            self._reactor.callLater(0, self.changed)
         if replica.accepting != self._accepting:
             self._accept(accepting=replica.accepting)
         if replica.diverged is not None:
@@ -360,6 +375,8 @@ def makeService(options: Options) -> ServerService:
         lambda: Sessions(factory()),
         options["machine"],
         options["advertise"],
+        connections_max=options["connections"],
+        connections_per_peer_max=options["connections-per-address"],
     )
     end = functools.partial(fail, reactor)
     service = ServerService(settings, reactor, SystemRandom(), end)
