@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 
-.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-peers bench-docs trace-examples clean
+.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-peers bench-growth bench-failover bench-transfer bench-docs trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,15 @@ bench: setup  ## side by side with Redis, etcd, ZooKeeper, PySyncObj; OPTIONS=--
 
 bench-peers: setup  ## the Python packages that it compares with; the systems it names itself
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt -e '.[bench]'
+
+bench-growth: setup  ## what an operation costs as keys, connections, values, sessions, backups grow
+	$(BIN)/python -m bench.growth --json bench/results/growth.json $(OPTIONS)
+
+bench-failover: setup  ## the longest gap when the leader is struck, also of Sentinel and etcd
+	$(BIN)/python -m bench.failover --against sentinel etcd --json bench/results/failover.json $(OPTIONS)
+
+bench-transfer: setup  ## a newcomer is given everything, and one of Redis, too
+	$(BIN)/python -m bench.transfer --keys 1000000 5000000 --json bench/results/transfer.json $(OPTIONS)
 
 bench-docs: setup  ## docs/benchmarks.md, from the results that are kept
 	$(BIN)/python -m bench --write-docs

@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from bench.__main__ import busy_cores
 from bench.fleets import (
     EtcdFleet,
     Fleet,
@@ -32,8 +33,9 @@ from bench.fleets import (
     UnderstudyFleet,
     Writer,
 )
+from bench.peers import versions
 from bench.results import Report, Row, Skip, machine, percentiles
-from bench.systems import Missing, busy_cores
+from bench.systems import Missing
 
 #: Between two writes, so that what is measured has a core to itself.
 PAUSE_S: Final = 0.001
@@ -147,6 +149,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report("failover", " ".join(["python -m bench.failover", *sys.argv[1:]]))
     report.machine = machine(busy_cores())
+    report.versions = versions(["understudy", *options.against])
     random = Random(options.seed)
     try:
         for interval_ms in options.ping_interval_ms:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Any, Final, Protocol
 
-from bench.systems import Missing, System, redis_server
+from bench.peers import program
+from bench.systems import System
 from client import BlockingClerk, ClerkError
 from tests.processes import ask_status
 from understudy import daemons
@@ -161,7 +161,7 @@ class SentinelFleet(Fleet):
         options += ["--save", "", "--repl-diskless-sync-delay", "0"]
         if port != primary:
             options += ["--replicaof", f"127.0.0.1 {primary}"]
-        arguments = [redis_server(), *options, "--dir", str(self.directory)]
+        arguments = [program("redis-server"), *options, "--dir", str(self.directory)]
         return self.run(Daemon(f"r{port}", arguments, self.directory / f"r{port}.log"))
 
     def _sentinel(self, port: int, primary: int) -> None:
@@ -173,7 +173,7 @@ class SentinelFleet(Fleet):
             f"sentinel failover-timeout main {self.settings['failover_timeout_ms']}\n"
             "sentinel parallel-syncs main 2\n"
         )
-        arguments = [redis_server(), str(file), "--sentinel"]
+        arguments = [program("redis-server"), str(file), "--sentinel"]
         self.run(Daemon(f"w{port}", arguments, self.directory / f"w{port}.log"))
 
     def leader(self) -> Daemon | None:
@@ -299,7 +299,7 @@ class EtcdFleet(Fleet):
                 "logger": "zap",
             }
             arguments = [
-                etcd(),
+                program("etcd"),
                 *(f"--{word}={value}" for word, value in words.items()),
             ]
             log = self.directory / f"{name}.log"
@@ -367,11 +367,4 @@ def _posted(
         raise Unanswered(str(error)) from error
     if answer.status != http.client.OK:
         raise Unanswered(str(found))
-    return found
-
-
-def etcd() -> str:
-    """The program.  Raises `Missing`."""
-    if (found := shutil.which("etcd")) is None:
-        raise Missing("etcd is not installed; try: apt-get install etcd-server")
     return found

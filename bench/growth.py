@@ -20,30 +20,29 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from typing import Any, Final
 
-import msgspec
 from attrs import frozen
 
+from bench.__main__ import busy_cores
+from bench.loadgen import fill, loadgen
+from bench.peers import versions
 from bench.results import Report, Skip, machine
-from bench.systems import Missing, System, busy_cores, loadgen
+from bench.systems import Missing, System
 from bench.transfer import RedisGrowing
 from tests.chaos.overload import resident
 from tests.processes import Found, ask_status
 from understudy import daemons
 from understudy.daemons import Daemon
 from wire.codec import Decoder, encode
-from wire.commands import Put
 from wire.messages import (
     CLERK,
     SERVER,
     VERSION,
-    Batch,
-    BatchAnswer,
     Hello,
     Message,
     OpenSession,
@@ -51,8 +50,8 @@ from wire.messages import (
 )
 
 VALUE_BYTES: Final = 100
-#: Puts in a batch, and batches on their way, while keys are put in.
-BATCH, WINDOW = 1000, 8
+#: How long the load is that only tells what connecting costs.
+SHORT_S: Final = 0.2
 #: Sessions asked for at a time.
 OPENINGS: Final = 1000
 
@@ -99,28 +98,6 @@ class Grown(System):
             connection.sendall(encode(Hello(VERSION, CLERK)))
             yield connection, _messages(connection)
 
-    def fill(self, keys: int) -> None:
-        """Put every key once, under the names that the load generator uses."""
-        pack = msgspec.msgpack.Encoder().encode
-        session, value = SystemRandom().randbytes(16), bytes(VALUE_BYTES)
-        with self.caller() as (connection, heard):
-            connection.sendall(encode(OpenSession(session)))
-            birth = next(
-                each.birth for each in heard if isinstance(each, SessionOpened)
-            )
-            answers = (each for each in heard if isinstance(each, BatchAnswer))
-            for sequence, first in enumerate(range(0, keys, BATCH), 1):
-                numbers = range(first, min(first + BATCH, keys))
-                body = pack([Put(b"key:%012d" % number, value) for number in numbers])
-                lacking = max(1, sequence - WINDOW)
-                connection.sendall(
-                    encode(Batch(session, birth, sequence, lacking, body))
-                )
-                if sequence > WINDOW:
-                    next(answers)
-            for _ in range(min(WINDOW, -(-keys // BATCH))):
-                next(answers)
-
     def open_sessions(self, count: int) -> None:
         """As many clerks as that have called, and are still remembered."""
         random = SystemRandom()
@@ -156,7 +133,7 @@ AXES: Final[Mapping[str, Axis]] = {
     "keys": Axis(
         (10_000, 100_000, 1_000_000, 10_000_000),
         lambda size: {"keys": size},
-        lambda system, size: system.fill(size),
+        lambda system, size: fill(system, size, VALUE_BYTES),
     ),
     "connections": Axis(
         (1, 16, 64, 256, 1000, 4000, 10_000), lambda size: {"connections": size}
@@ -183,20 +160,28 @@ def measure(axis: Axis, size: int, seconds: float) -> dict[str, float]:
         filled = resident(system.primary.pid)
         load = {**LOAD, "value-bytes": VALUE_BYTES, **axis.load(size)}
         words = [word for name, at in load.items() for word in (f"--{name}", str(at))]
-        # Connections are made, and memory is touched, before anything is counted.
-        loadgen(system, *words, "--seconds", "0.3", "--warmup", "0.2")
-        before = spent_s(system.primary.pid)
-        row = loadgen(system, *words, "--seconds", str(seconds), "--warmup", "0")
-        spent = spent_s(system.primary.pid) - before
+        # What it takes to connect and to part is in both, and so in neither.
+        short, less_s = _loaded(system, words, SHORT_S)
+        row, more_s = _loaded(system, words, SHORT_S + seconds)
+        ops = row["ops_all"] - short["ops_all"]
         return {
             "ops_per_s": row["ops_per_s"],
             "p50_us": row["p50_us"],
             "p99_us": row["p99_us"],
-            "cpu_us": 1e6 * spent / max(row["ops"], 1),
+            "cpu_us": 1e6 * (more_s - less_s) / max(ops, 1),
             "empty_bytes": empty,
             "filled_bytes": filled,
             "resident_bytes": resident(system.primary.pid),
         }
+
+
+def _loaded(
+    system: Grown, words: Sequence[str], seconds: float
+) -> tuple[dict[str, Any], float]:
+    """-> what the load generator says, and the primary's processor time."""
+    before = spent_s(system.primary.pid)
+    row = loadgen(system, *words, "--seconds", str(seconds), "--warmup", "0.1")
+    return row, spent_s(system.primary.pid) - before
 
 
 def redis_memory(keys: int) -> dict[str, float]:
@@ -219,6 +204,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report("growth", " ".join(["python -m bench.growth", *sys.argv[1:]]))
     report.machine = machine(busy_cores())
+    report.versions = versions(["understudy", "redis"])
     try:
         for _ in range(options.repeats):
             for name in options.axes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench import page_load
+from bench import page_failover, page_growth, page_load, page_transfer
 from bench.results import Report
 from bench.rows import Load
 from bench.section import Section
@@ -22,6 +22,9 @@ PICTURES: Final = PAGE.with_suffix("")
 #: By part, in the order of the page.
 SECTIONS: Final[dict[str, Callable[[Report], Section]]] = {
     "load": page_load.section,
+    "growth": page_growth.section,
+    "failover": page_failover.section,
+    "transfer": page_transfer.section,
 }
 
 _HEAD: Final = """\

@@ -8,13 +8,14 @@ each means, and stands beside every figure in `docs/benchmarks.md`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import socket
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from random import SystemRandom
@@ -317,3 +318,16 @@ def ask_gateway(port: int, path: str) -> dict[str, Any]:
     with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=2) as found:
         status: dict[str, Any] = json.load(found)
     return status
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of those that are there."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(Missing):
+            found[name] = SYSTEMS[_SAME.get(name, name)].version()
+    return found
+
+
+#: Systems that are another under a name of their own.
+_SAME: Final = {"sentinel": "redis"}

@@ -1,8 +1,8 @@
 """
 A newcomer is given everything while writes go on: how long that takes, and who notices.
 
-    python -m bench.transfer [--keys 1000000] [--repeats 3] [--only understudy redis]
-        [--json FILE]
+    python -m bench.transfer [--keys 1000000 5000000] [--repeats 3]
+        [--only understudy redis] [--json FILE]
 
 One server is filled with pairs of 13 and 100 bytes, four clients begin to write, one
 call after another, and a second server is started.  What is measured: the time until
@@ -24,10 +24,12 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
+from bench.__main__ import busy_cores
 from bench.failover import Stream
 from bench.fleets import ClerkWriter, RedisWriter, Writer, redis_says
+from bench.peers import program, versions
 from bench.results import Report, Skip, machine
-from bench.systems import Missing, System, busy_cores, redis_server
+from bench.systems import Missing, System
 from tests.chaos.bulk import pair
 from tests.processes import ROOT, ask_status
 from understudy import daemons
@@ -114,7 +116,7 @@ class RedisGrowing(Growing):
         options += ["--repl-diskless-load", "on-empty-db"]
         # All that is written meanwhile is to fit, or the resync begins anew.
         options += ["--client-output-buffer-limit", "replica 0 0 0"]
-        arguments = [redis_server(), *options, "--dir", str(self.directory)]
+        arguments = [program("redis-server"), *options, "--dir", str(self.directory)]
         return self.run(Daemon(name, arguments, self.directory / f"{name}.log"))
 
     def fill(self, keys: int) -> None:
@@ -192,21 +194,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--keys", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=SYSTEMS, nargs="*", default=list(SYSTEMS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if min(options.keys, options.repeats) < 1:
+    if min(*options.keys, options.repeats) < 1:
         parser.error("--keys and --repeats must be 1 or more")
     # A terminated run ends its children as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report("transfer", " ".join(["python -m bench.transfer", *sys.argv[1:]]))
     report.machine = machine(busy_cores())
+    report.versions = versions(options.only)
     try:
         for _ in range(options.repeats):
-            for name in options.only:
-                _add(report, name, options.keys)
+            for keys in options.keys:
+                for name in options.only:
+                    _add(report, name, keys)
     except RuntimeError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

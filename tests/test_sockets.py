@@ -308,6 +308,23 @@ async def test_who_does_not_read_at_all_is_cut_off(ends, monkeypatch):
 
 
 @pytest_twisted.ensureDeferred
+async def test_many_may_call_in_the_same_moment(ends):
+    # As all clerks do after a failover: whoever found no room would try again
+    # only after a second.
+    server = Server()
+    await server.up()
+    ends += [server]
+    callers = []
+    try:
+        # Nobody is taken in meanwhile.
+        callers += (server.raw() for _ in range(300))
+        await until(lambda: len(server.listener._links) == 300, "all are there")
+    finally:
+        for each in callers:
+            each.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_queued_in_one_turn_for_one_link_is_bounded(ends, monkeypatch):
     monkeypatch.setattr(link_module, "UNSENT_BYTES_MAX", 20_000_000)
     server = Server()

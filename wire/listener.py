@@ -24,6 +24,11 @@ from wire.messages import Goodbye
 CONNECTIONS_MAX: Final = 4096
 CONNECTIONS_PER_PEER_MAX: Final = 1024
 
+#: How many may wait to be taken in, unless the endpoint says ``backlog=``.  All
+#: clerks call in the same moment after a failover, and whoever finds no room is
+#: silent for a second before the kernel tries again.
+BACKLOG: Final = 4096
+
 #: How many callers may at one time be told that there is no room; any more are
 #: closed without a word.
 REFUSED_MAX: Final = 64
@@ -77,6 +82,8 @@ class Listener(ServerFactory):
 
     def _listen(self, endpoint: str) -> Deferred[IListeningPort]:
         listening: Deferred[IListeningPort]
+        if endpoint.startswith(("tcp:", "tcp6:")) and ":backlog=" not in endpoint:
+            endpoint = f"{endpoint}:backlog={BACKLOG}"
         listening = serverFromString(self._reactor, endpoint).listen(self)
         return listening
 
