@@ -22,6 +22,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
@@ -164,11 +165,17 @@ def measure(axis: Axis, size: int, seconds: float) -> dict[str, float]:
         short, less_s = _loaded(system, words, SHORT_S)
         row, more_s = _loaded(system, words, SHORT_S + seconds)
         ops = row["ops_all"] - short["ops_all"]
+        # On a busy machine a short run can be all noise, and then tells nothing.
+        cpu = (
+            {"cpu_us": 1e6 * (more_s - less_s) / ops}
+            if ops > 0 < more_s - less_s
+            else {}
+        )
         return {
+            **cpu,
             "ops_per_s": row["ops_per_s"],
             "p50_us": row["p50_us"],
             "p99_us": row["p99_us"],
-            "cpu_us": 1e6 * (more_s - less_s) / max(ops, 1),
             "empty_bytes": empty,
             "filled_bytes": filled,
             "resident_bytes": resident(system.primary.pid),
@@ -250,7 +257,7 @@ def _line(size: int, name: str, figures: Mapping[str, float]) -> str:
     return (
         f"{size:>10,} {name:<12}{figures['ops_per_s']:>9,.0f} op/s"
         f"   {figures['p99_us']:>9,.0f} us p99"
-        f"   {figures['cpu_us']:>7.1f} us of the primary's processor each"
+        f"   {figures.get('cpu_us', nan):>7.1f} us of the primary's processor each"
         f"   {figures['resident_bytes'] / 1e6:,.0f} MB"
     )
 

@@ -11,7 +11,9 @@ from bench.section import Section, rounded, table
 
 _HOW: Final = """\
 One thing grows, everything else stays: puts of 100 bytes by 64 native connections into
-10 000 keys, one backup. The processor time is the primary's, for one operation.
+10 000 keys, one backup. The processor time is the primary's, for one operation. Its
+memory includes what it keeps of the log, 64 MiB at most, which is most of it while
+there are few keys.
 """
 
 #: What grows, in the order of the page.

@@ -5,7 +5,7 @@ A client that keeps to no measure: it says more and more, and waits for nothing.
     mute     reads of a large value without end; the answers are not even read
 
 It speaks as a clerk would, so that nothing but its haste can be held against it;
-and when it is hung up on, it calls again.
+and when it is hung up on, it calls again, whoever is primary then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from random import SystemRandom
 
 import msgspec
 
+from tests.processes import ask_status
 from wire.addresses import parse_address
 from wire.codec import Decoder, encode
 from wire.commands import Get, Put
@@ -33,6 +34,7 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
+    NotYours,
     OpenSession,
     Query,
     SessionOpened,
@@ -43,6 +45,16 @@ BATCH, TOGETHER = 32, 64
 
 LARGE_KEY = b"flood-large"
 LARGE_BYTES = 64 * 1024
+
+
+def primary_address(views: str) -> tuple[str, int]:
+    """Where the primary is.  Raises OSError if nobody can tell."""
+    found = ask_status(views)
+    name = found and found["view"]["primary"]
+    for server in found["servers"] if found else ():
+        if server["name"] == name:
+            return parse_address(server["address"])
+    raise OSError("no primary is known")
 
 
 def messages(connection: socket.socket) -> Iterator[Message]:
@@ -74,7 +86,7 @@ def writes(connection: socket.socket) -> None:
 def _read_all(heard: Iterator[Message]) -> None:
     with contextlib.suppress(OSError):
         for message in heard:
-            if isinstance(message, Goodbye):
+            if isinstance(message, Goodbye | NotYours):
                 break
 
 
@@ -92,11 +104,11 @@ KINDS: dict[str, Callable[[socket.socket], None]] = {"writes": writes, "mute": m
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--server", required=True)
+    parser.add_argument("--views", required=True)
     options = parser.parse_args()
     while True:
         with contextlib.suppress(OSError, StopIteration):
-            address = parse_address(options.server)
+            address = primary_address(options.views)
             with socket.create_connection(address, timeout=60) as connection:
                 connection.sendall(encode(Hello(VERSION, CLERK)))
                 KINDS[options.kind](connection)
