@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import nan
 from typing import Final
 
 from bench.plot import Axis, Curve, draw
@@ -47,12 +48,11 @@ def _rows(report: Report, axis: str) -> Iterator[Row]:
 
 def _sentence(told: str, rows: list[Row]) -> str:
     first, last = rows[0], rows[-1]
-    times = last.median("cpu_us") / first.median("cpu_us")
+    before, after = _median(first, "cpu_us"), _median(last, "cpu_us")
     return (
         f"From {first.shape['size']:,} to {last.shape['size']:,} {told}, an operation"
-        f" goes from {rounded(first.median('cpu_us'))} to"
-        f" {rounded(last.median('cpu_us'))} us of the primary's processor time:"
-        f" {times:.2f} times."
+        f" goes from {rounded(before)} to {rounded(after)} us of the primary's processor"
+        f" time: {after / before:.2f} times."
     )
 
 
@@ -63,7 +63,7 @@ def _table(report: Report, axis: str, told: str, rows: list[Row]) -> str:
     body = []
     for row in rows:
         cells = [f"{row.shape['size']:,}"]
-        cells += [rounded(row.median(f)) for f in ("ops_per_s", "p99_us", "cpu_us")]
+        cells += [rounded(_median(row, f)) for f in ("ops_per_s", "p99_us", "cpu_us")]
         cells.append(rounded(row.median("resident_bytes") / 1e6))
         if axis == "keys":
             cells += [
@@ -72,6 +72,11 @@ def _table(report: Report, axis: str, told: str, rows: list[Row]) -> str:
             ]
         body.append(cells)
     return table(head, body)
+
+
+def _median(row: Row, figure: str) -> float:
+    """Of a row in which it may be missing."""
+    return row.median(figure) if row.values(figure) else nan
 
 
 def _bytes_per_pair(report: Report, name: str, system: str) -> str:
@@ -88,7 +93,7 @@ def _picture(axis: str, told: str, rows: list[Row]) -> str:
         Curve(
             name,
             "understudy",
-            [(row.shape["size"], row.median(figure)) for row in rows],
+            [(row.shape["size"], _median(row, figure)) for row in rows],
             dash,
         )
         for figure, name, dash in (
