@@ -51,8 +51,8 @@ def _sentence(told: str, rows: list[Row]) -> str:
     before, after = _median(first, "cpu_us"), _median(last, "cpu_us")
     return (
         f"From {first.shape['size']:,} to {last.shape['size']:,} {told}, an operation"
-        f" goes from {rounded(before)} to {rounded(after)} us of the primary's processor"
-        f" time: {after / before:.2f} times."
+        f" goes from {rounded(before)} to {rounded(after)} us of the primary's"
+        f" processor time: {after / before:.2f} times."
     )
 
 
