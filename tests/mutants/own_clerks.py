@@ -400,8 +400,32 @@ MUTANTS: Final = (
         (
             put(
                 "wire.link",
-                "if self.unsent_bytes > UNSENT_BYTES_MAX:",
+                "if unsent > UNSENT_BYTES_MAX or (",
+                "if (",
+            ),
+        ),
+    ),
+    Mutant(
+        "wire-unsent-turn",
+        "bounds",
+        "what is queued in one turn for one link piles up before anybody looks",
+        (
+            put(
+                "wire.link",
+                "if self._queued_bytes > FRAME_BYTES_MAX:",
                 "if False:",
+            ),
+        ),
+    ),
+    Mutant(
+        "wire-unsent-all",
+        "bounds",
+        "what is not read piles up, with little for each of many",
+        (
+            put(
+                "wire.link",
+                "unsent > UNSENT_BYTES_FAIR and self._origin.is_choking()",
+                "False",
             ),
         ),
     ),

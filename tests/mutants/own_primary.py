@@ -231,6 +231,44 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "follower-haste",
+        "5 transfer 5",
+        "everybody waits for all that a newcomer lacks, as soon as that is bounded",
+        (
+            put(
+                "pbserver.follower",
+                "not self._comes_nearer(log, limits)",
+                "True",
+            ),
+        ),
+    ),
+    Mutant(
+        "primary-answers",
+        "bounds",
+        "one turn answers all reads, however much that is",
+        (
+            put(
+                "pbserver.primary",
+                "                if self._room <= 0:\n"
+                "                    self.is_behind = True\n"
+                "                    break\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "questions-gone",
+        "bounds",
+        "reads are made for who is gone",
+        (
+            put(
+                "pbserver.questions",
+                "for waiting in (self._reads, self._early, self._strangers):",
+                "for waiting in (self._early, self._strangers):",
+            ),
+        ),
+    ),
+    Mutant(
         "door-askers",
         "5 primary 1",
         "who asks again for a batch in the tail takes the place of who asked first",
