@@ -61,7 +61,9 @@ class History:
     def append(self, view_number: int, request: Request) -> Entry:
         """Log a request as the next entry; only a primary does."""
         log = self.log
-        stamp_ms = log.end_stamp_ms + max(0, self.now_ms - self._got_ms)
+        stamp_ms = log.end_stamp_ms
+        if self.now_ms > self._got_ms:
+            stamp_ms += self.now_ms - self._got_ms
         entry = Entry(view_number, log.end + 1, stamp_ms, request)
         log.append(entry)
         self._got_ms = self.now_ms

@@ -38,16 +38,18 @@ class Log:
     base_stamp_ms: int = 0
 
     entries: list[Entry] = field(factory=list, init=False)
+    #: The index of the last entry.  Kept, since every entry asks for it several
+    #: times.
+    end: int = field(init=False)
 
     #: For each entry, the weight of everything up to and with it since this
     #: log began: the difference of two is the weight of what lies between.
     _weights: list[int] = field(factory=list, init=False)
     _base_weight: int = field(default=0, init=False)
 
-    @property
-    def end(self) -> int:
-        """The index of the last entry."""
-        return self.base_index + len(self.entries)
+    @end.default
+    def _nothing_held(self) -> int:
+        return self.base_index
 
     @property
     def end_view(self) -> int:
@@ -86,22 +88,28 @@ class Log:
 
     def weight_between(self, after: int, upto: int) -> int:
         """The weight of the entries after + 1 .. upto, in bytes."""
-        return self._weight_to(upto) - self._weight_to(after)
+        return 0 if after == upto else self._weight_to(upto) - self._weight_to(after)
 
     def reach(self, after: int, bytes_max: int) -> int:
         """The last index such that the entries after it weigh at most
         *bytes_max*; one entry is always within reach."""
         limit = self._weight_to(after) + bytes_max
+        if after < self.end and self._weights[-1] <= limit:
+            return self.end
         upto = self.base_index + bisect_right(self._weights, limit)
         return min(max(upto, after + 1), self.end)
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end."""
-        assert entry.index == self.end + 1, (entry.index, self.end)
-        assert entry.view >= self.end_view, (entry.view, self.end_view)
-        weights = self._weights
-        before = weights[-1] if weights else self._base_weight
-        self.entries.append(entry)
+        index, entries, weights = entry.index, self.entries, self._weights
+        assert index == self.end + 1, (index, self.end)
+        # Before the first entry there is a base, which both lists lack.
+        view, before = self.base_view, self._base_weight
+        if entries:
+            view, before = entries[-1].view, weights[-1]
+        assert entry.view >= view, (entry.view, view)
+        self.end = index
+        entries.append(entry)
         weights.append(before + weight(entry.request))
 
     def truncate(self, index: int) -> None:
@@ -109,6 +117,7 @@ class Log:
         assert self.base_index < index, (self.base_index, index)
         del self.entries[index - self.base_index - 1 :]
         del self._weights[index - self.base_index - 1 :]
+        self.end = min(self.end, index - 1)
 
     def forget(self, upto: int) -> None:
         """Drop the entries up to and with *upto*, from the front."""
@@ -129,6 +138,7 @@ class Log:
         self._weights.clear()
         self._base_weight = 0
         self.base_view, self.base_index, self.base_stamp_ms = view, index, stamp_ms
+        self.end = index
 
     def _weight_to(self, index: int) -> int:
         at = index - self.base_index

@@ -227,8 +227,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.history",
-                "stamp_ms = log.end_stamp_ms + max(0, self.now_ms - self._got_ms)",
-                "stamp_ms = max(log.end_stamp_ms, self.now_ms)",
+                "stamp_ms += self.now_ms - self._got_ms",
+                "stamp_ms = max(stamp_ms, self.now_ms)",
             ),
         ),
     ),
