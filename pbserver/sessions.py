@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from itertools import islice
 from typing import Final
 from zlib import crc32
 
@@ -123,14 +122,15 @@ class Sessions:
 
         None: the answer was dropped because the clerk said that it had it.
         """
-        assert entry.index == self.index + 1, (entry.index, self.index)
-        assert entry.stamp_ms >= self.stamp_ms, (entry.stamp_ms, self.stamp_ms)
-        self.view, self.index, self.stamp_ms = entry.view, entry.index, entry.stamp_ms
-        self._evict_idle(entry.stamp_ms)
-        request = entry.request
+        index, stamp_ms, request = entry.index, entry.stamp_ms, entry.request
+        assert index == self.index + 1, (index, self.index)
+        assert stamp_ms >= self.stamp_ms, (stamp_ms, self.stamp_ms)
+        self.view, self.index, self.stamp_ms = entry.view, index, stamp_ms
+        if self._first_ms < (oldest_ms := stamp_ms - self.idle_ms_max):
+            self._evict_idle(oldest_ms)
         answer: Answer | None
         if type(request) is Batch:
-            answer = self._execute(request, entry.stamp_ms)
+            answer = self._execute(request, stamp_ms)
             told = answer.body if type(answer) is BatchAnswer else b"refused"
         elif type(request) is OpenSession:
             answer = self._open(request, entry)
@@ -139,7 +139,7 @@ class Sessions:
             assert type(request) is CloseSession
             answer = self._close(request)
             told = b"closed"
-        self.chain = crc32(told, self.chain ^ (entry.index & 0xFFFFFFFF))
+        self.chain = crc32(told, self.chain ^ (index & 0xFFFFFFFF))
         return answer
 
     def query(self, body: bytes) -> bytes:
@@ -184,10 +184,10 @@ class Sessions:
     def _execute(
         self, batch: Batch, stamp_ms: int
     ) -> BatchAnswer | BatchRefused | None:
-        session = self.table.get(batch.session)
+        session_id, sequence = batch.session, batch.sequence
+        session = self.table.get(session_id)
         if session is None or session.birth != batch.birth:
             return BatchRefused(batch.sequence, EVICTED)
-        sequence = batch.sequence
         if sequence < session.next:
             # Executed before: the same bytes again, or nothing.
             return session.answer(sequence)
@@ -202,15 +202,17 @@ class Sessions:
         answer = BatchAnswer(sequence, body)
 
         lacking, answers = session.lacking, session.answers
-        self.answer_bytes += _weight(answer)
+        answer_bytes = self.answer_bytes + ANSWER_BYTES + len(body)
         if batch.lacking > lacking:
             dropped = batch.lacking - lacking
-            for old in islice(answers, dropped):
-                self.answer_bytes -= _weight(old)
+            for old in answers[:dropped]:
+                answer_bytes -= ANSWER_BYTES + len(old.body)
             lacking, answers = batch.lacking, answers[dropped:]
+        self.answer_bytes = answer_bytes
+        answers = (*answers, answer) if answers else (answer,)
         self._use(
-            batch.session,
-            Session(session.birth, sequence + 1, lacking, (*answers, answer), stamp_ms),
+            session_id,
+            Session(session.birth, sequence + 1, lacking, answers, stamp_ms),
         )
         while self.answer_bytes > self.answer_bytes_max:
             self._evict_first()
@@ -222,8 +224,7 @@ class Sessions:
 
     # -- eviction: by stamp and order of use, never by anything else --------------
 
-    def _evict_idle(self, stamp_ms: int) -> None:
-        oldest_ms = stamp_ms - self.idle_ms_max
+    def _evict_idle(self, oldest_ms: int) -> None:
         while self._first_ms < oldest_ms and self.table:
             session_id, session = next(iter(self.table.items()))
             self._first_ms = session.stamp_ms

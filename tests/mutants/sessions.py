@@ -71,9 +71,11 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        self._evict_idle(entry.stamp_ms)
+            self._evict_idle(oldest_ms)
 """,
-                "",
+                """
+            pass
+""",
             ),
         ),
     ),
@@ -85,12 +87,10 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        self.answer_bytes += _weight(answer)
         if batch.lacking > lacking:
             dropped = batch.lacking - lacking
 """,
                 """
-        self.answer_bytes += _weight(answer)
         if batch.lacking > lacking or len(answers) > 3:
             dropped = max(batch.lacking - lacking, len(answers) - 3)
 """,
@@ -129,13 +129,13 @@ MUTANTS: Final = (
                 """
         if batch.lacking > lacking:
             dropped = batch.lacking - lacking
-            for old in islice(answers, dropped):
-                self.answer_bytes -= _weight(old)
+            for old in answers[:dropped]:
+                answer_bytes -= ANSWER_BYTES + len(old.body)
             lacking, answers = batch.lacking, answers[dropped:]
 """,
                 """
         for old in answers:
-            self.answer_bytes -= _weight(old)
+            answer_bytes -= ANSWER_BYTES + len(old.body)
         lacking, answers = sequence, ()
 """,
             ),
