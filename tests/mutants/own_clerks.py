@@ -356,11 +356,11 @@ MUTANTS: Final = (
             put(
                 "wire.codec",
                 """
-                    _check_length(stop - at - 4)
-                    break
+                _check_length(stop - at - 4)
+                break
 """,
                 """
-                    break
+                break
 """,
             ),
         ),
