@@ -28,7 +28,7 @@ from pbserver.pinger import Pinger
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import format_address, parse_address
-from wire.daemon import begin, check_endpoint, fail
+from wire.daemon import begin, check_endpoint, fail, turn_end
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
@@ -162,6 +162,7 @@ class ServerService(Logged, Service):
         self._clerks: dict[Link, None] = {}
         self._accepting = True
         self._flush_due = False
+        self._at_turn_end = turn_end(reactor)
         #: The view as it was last told to the log.
         self._view = View()
 
@@ -284,7 +285,7 @@ class ServerService(Logged, Service):
         if not self._flush_due:
             self._flush_due = True
             self.replica.clock(int(self._reactor.seconds() * 1000))
-            self._reactor.callLater(0, self._flush)
+            self._at_turn_end(self._flush)
 
     @guard
     def _flush(self) -> None:

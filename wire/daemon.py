@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import resource
 import sys
 import time
+from collections.abc import Callable
+from select import EPOLLIN
 from typing import Any, Final
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ReactorNotRunning
+from twisted.python import log
 from twisted.python.usage import UsageError
 
 from wire.invariants import own_process
@@ -78,15 +82,47 @@ def lean(reactor: Any) -> None:
         return
     poll, selectables = reactor._poller.poll, reactor._selectables
     act = reactor._doReadOrWrite
+    due: list[Callable[[], None]] = []
 
     def iterate(timeout_s: float | None) -> None:
+        if due:
+            # Timers have asked for it, when it was counted how long to wait.
+            end_turn()
+            timeout_s = 0
         timeout_s = -1 if timeout_s is None else timeout_s
         for fd, event in poll(timeout_s, len(selectables)):
             # One event may have closed the connection of a later one.
-            if (selectable := selectables.get(fd)) is not None:
+            if (selectable := selectables.get(fd)) is None:
+                continue
+            if event != EPOLLIN:
                 act(selectable, fd, event)
+                continue
+            try:
+                why = selectable.doRead()
+            except BaseException as error:  # noqa: BLE001 -- as Twisted does
+                why = error
+                log.err()
+            if why:
+                reactor._disconnectSelectable(selectable, why, True)
+        if due:
+            end_turn()
+
+    def end_turn() -> None:
+        calls = due.copy()
+        due.clear()
+        for call in calls:
+            call()
 
     reactor.doIteration = iterate
+    reactor.at_turn_end = due.append
+
+
+def turn_end(reactor: Any) -> Callable[[Callable[[], None]], object]:
+    """How to have something done once when this turn of *reactor* has told all
+    that has happened."""
+    lean_way: Callable[[Callable[[], None]], object] | None
+    lean_way = getattr(reactor, "at_turn_end", None)
+    return lean_way or functools.partial(reactor.callLater, 0)
 
 
 def fail(reactor: Any, text: str) -> None:
