@@ -314,16 +314,23 @@ class ServerService(Logged, Service):
             self._pinger.ping()
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
-        """One write to each connection, however much there is to say on it."""
-        touched: dict[Link, None] = {}
+        """One write to each connection, however much there is to say on it.
+
+        Those that this server has made come first: a backup can work while
+        clerks are answered.
+        """
+        backups: dict[Link, None] = {}
+        others: dict[Link, None] = {}
         for link, message in messages:
             assert isinstance(link, Link)
             if type(message) is Goodbye:
                 link.goodbye(message.reason, message.text)
             else:
                 link.queue(message)
-                touched[link] = None
-        for link in touched:
+                (backups if link.dialled else others)[link] = None
+        for link in backups:
+            link.flush()
+        for link in others:
             link.flush()
 
     def _accept(self, *, accepting: bool) -> None:
