@@ -284,17 +284,20 @@ class Primary:
         """Commit, apply and answer whatever the rule allows."""
         history = self.history
         log = history.log
+        # With nobody in the rule, what is logged is committed.
+        verified, echoed = log.end, self.round + 1
         for follower in self.followers.values():
             if follower.progress(log, self.limits):
                 self.news = True
+            if follower.joined:
+                verified = min(verified, follower.verified)
+                echoed = min(echoed, follower.echoed)
         if not self.may_complete:
             return
-        rule = [each for each in self.followers.values() if each.joined]
-        verified = min([each.verified for each in rule], default=log.end)
         if verified > history.commit:
             self._commit(verified)
         if self.questions:
-            self._answer(min([each.echoed for each in rule], default=self.round + 1))
+            self._answer(echoed)
 
     def _commit(self, upto: int) -> None:
         history, out, door = self.history, self.out, self.door

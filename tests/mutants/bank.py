@@ -52,8 +52,8 @@ CANARY: Final = Mutant(
     (
         put(
             "pbserver.primary",
-            "verified = min([each.verified for each in rule], default=log.end)",
-            "verified = log.end",
+            "verified = min(verified, follower.verified)",
+            "pass",
         ),
     ),
 )

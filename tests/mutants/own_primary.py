@@ -14,8 +14,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "rule = [each for each in self.followers.values() if each.joined]",
-                "rule = [each for each in self.followers.values() if each.synced]",
+                "if follower.joined:",
+                "if follower.synced:",
             ),
         ),
     ),

@@ -26,10 +26,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "rule = [each for each in self.followers.values() if each.joined]",
-                "rule = [\n            each\n"
-                "            for each in self.followers.values()\n"
-                "            if each.joined and each.link is not None\n        ]",
+                "if follower.joined:",
+                "if follower.joined and follower.link is not None:",
             ),
         ),
     ),
@@ -59,9 +57,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "verified = min([each.verified for each in rule], default=log.end)",
-                "verified = min([(each.next or 1) - 1 for each in rule], "
-                "default=log.end)",
+                "verified = min(verified, follower.verified)",
+                "verified = min(verified, (follower.next or 1) - 1)",
             ),
         ),
     ),

@@ -119,7 +119,8 @@ _PRIMARY = {
         "if not self.may_complete:", "return", when="log.end > history.commit"
     ),
     "committed with nobody in the rule": at(
-        "self._commit(verified)", when="not rule and self.followers"
+        "self._commit(verified)",
+        when="self.followers and not any(f.joined for f in self.followers.values())",
     ),
     "an inherited entry is committed": at(
         "answer = history.apply(entry)", when="entry.view < self.view.number"
