@@ -28,7 +28,7 @@ types: setup  ## mypy, strict
 	$(BIN)/mypy
 
 unit: setup  ## every test
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
 grade: setup  ## the lab-style tests, with points
 	$(BIN)/python -m tests.lab

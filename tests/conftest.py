@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import chain
 from typing import Any
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Which worlds were simulated, so that they can be seen again."""
-    worlds = sys.modules.get("tests.test_sim")
-    if worlds is not None:
-        last = worlds.FIRST + worlds.WORLDS - 1
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    names = [getattr(report, "nodeid", "") for report in reports]
+    if any(name.startswith("tests/test_sim.py") for name in names):
+        from tests.test_sim import FIRST, WORLDS
+
+        last = FIRST + WORLDS - 1
         terminalreporter.write_line(
-            f"simulated: python -m tests.sim --seeds {worlds.FIRST}..{last}"
+            f"simulated: python -m tests.sim --seeds {FIRST}..{last}"
         )
