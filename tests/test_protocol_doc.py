@@ -107,7 +107,9 @@ def test_every_message_has_its_row_in_order_of_tags() -> None:
     assert [TAGS[tag].__name__ for tag in sorted(TAGS)] == list(ROWS)
 
 
-@pytest.mark.parametrize("kind", TAGS.values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [TAGS[tag] for tag in sorted(TAGS)], ids=lambda kind: kind.__name__
+)
 def test_row(kind: type[Message]) -> None:
     tag, _, fields, who, *_ = ROWS[kind.__name__]
     assert str(kind.__struct_config__.tag) == tag
