@@ -83,9 +83,9 @@ def sim(worlds: str) -> Found:
     return SURVIVED, "", f"{worlds} worlds"
 
 
-def search(states: str, configs: str) -> Found:
+def search(states: str, configs: str, *walks: str) -> Found:
     """The searcher: much of what is meant for this mutant, or else a little of
-    everything."""
+    everything; and the walks of the view service, if they are about it."""
     from tests.sim.chronicle import Violation
     from tests.sim.search.breadth import Breadth
     from tests.sim.search.stages import BY_NAME
@@ -101,6 +101,10 @@ def search(states: str, configs: str) -> Found:
             what = f"{name}, {found.depth} steps: {found.rule}: {found.text}"
             return KILLED, what, ""
         total += found.states
+    if walks:
+        outcome, by, _ = tables(*walks)
+        if outcome != SURVIVED:
+            return outcome, f"views alone: {by.partition('::')[2]}", ""
     return SURVIVED, "", f"{total} states"
 
 
