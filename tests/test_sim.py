@@ -310,8 +310,8 @@ FORGETFUL = Patch(
 #: A primary that commits what one backup of several has.
 HASTY = Patch(
     "pbserver.primary",
-    "verified = min([each.verified",
-    "verified = max([each.verified",
+    "verified = min(verified, follower.verified)",
+    "verified = max(follower.verified, history.commit)",
 )
 
 
