@@ -619,7 +619,7 @@ def test_a_run_that_is_ended_leaves_no_process(strike: signal.Signals) -> None:
         started = children_of(run.pid)
         run.send_signal(strike)
         assert run.wait(60) == (-strike if strike == signal.SIGKILL else 130)
-        until(lambda: not any(map(is_there, started)), 10, "somebody is left")
+        until(lambda: not any(map(is_there, started)), 40, "somebody is left")
     finally:
         run.kill()
         run.wait()
