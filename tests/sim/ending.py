@@ -27,8 +27,8 @@ class Ending(enum.StrEnum):
     HEALED = "healed"
     #: Every process that held everything that was answered is gone.
     LOST = "lost"
-    #: A backup died, or its primary does not reach it, before the view was
-    #: acknowledged, and the strict gate lets no view change before that.
+    #: A backup died before the view was acknowledged, and the strict gate lets
+    #: no view change before that.
     SHUT = "shut by the strict gate"
     #: None of these, and time is up.
     WAITING = "waiting"
@@ -62,9 +62,7 @@ def _is_shut(world: World) -> bool:
     if not views.strict or views.acknowledged or leader is None:
         return False
     missing = {
-        backup.name
-        for backup in view.backups
-        if world.process_of(backup) is None or backup.name in leader.replica.unreachable
+        backup.name for backup in view.backups if world.process_of(backup) is None
     }
     wait = leader.replica.report.waiting
     if any(clerk.open for clerk in world.clerks):
