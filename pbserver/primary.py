@@ -361,6 +361,16 @@ class Primary:
             follower.silent_ticks += 1
         self._round_wanted = True
 
+    def hang_up(self, silent_ticks: int) -> None:
+        """Give up each connection on which nothing came for that many intervals,
+        and once more as many: what looks whole here may be lost on the way, and
+        is only found out by dialling anew."""
+        for follower in self.followers.values():
+            silent = follower.silent_ticks
+            if follower.link is not None and silent and silent % silent_ticks == 0:
+                text = f"nothing came for {silent} intervals"
+                self.out.send(follower.link, Goodbye("silent", text))
+
     def flush(self) -> None:
         """Send each backup, once per turn, what it lacks."""
         # With nobody in the rule, what was logged is committed now.

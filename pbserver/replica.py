@@ -14,6 +14,7 @@ server is in, and what it plays there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 
@@ -44,6 +45,11 @@ from wire.messages import (
     View,
     Wait,
 )
+
+#: A connection to a backup that has said nothing for so many times as long as
+#: means death is given up, and dialled anew.  Long, because what is sent at once
+#: may take a slow link seconds.
+HANGING_DEATHS: Final = 10
 
 
 @define
@@ -240,8 +246,11 @@ class Replica:
 
     def tick(self) -> None:
         """A ping interval has passed."""
-        if self.role is not None:
-            self.role.tick()
+        role = self.role
+        if role is not None:
+            role.tick()
+        if isinstance(role, Primary):
+            role.hang_up(HANGING_DEATHS * self.dead_pings)
 
     def flush(self) -> list[tuple[Link, Message]]:
         """What is to be sent, in order, on each connection; once per turn."""

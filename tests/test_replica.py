@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from pbserver.log import ENTRY_BYTES
+from pbserver.replica import HANGING_DEATHS
 from tests.replicas import (
     Table,
     batch,
@@ -948,6 +949,21 @@ def test_silence_is_reported_by_both_sides() -> None:
     assert (table["A"].unreachable, table["B"].unreachable) == (("B",), ("A",))
     table.settle()
     assert (table["A"].unreachable, table["B"].unreachable) == ((), ())
+
+
+def test_a_connection_that_stays_silent_is_given_up_and_made_anew() -> None:
+    table = pair()
+    table.tick(times=HANGING_DEATHS * 5 - 1)
+    assert not [m for m in table.lose("A", "B") if isinstance(m, Goodbye)]
+    table.tick()
+    [goodbye] = [m for m in table.lose("A", "B") if isinstance(m, Goodbye)]
+    assert goodbye.reason == "silent"
+    table.cut("A", "B")
+    table.connect("A", "B")
+    table.tick()
+    table.settle()
+    assert table["A"].unreachable == ()
+    assert not [m for m in table.lose("A", "B") if isinstance(m, Goodbye)]
 
 
 def test_who_is_waited_for_is_told_and_why() -> None:

@@ -174,7 +174,7 @@ GOODBYES: Final = {
     "name in use": "another live server holds that name",
     "superseded": "a newer incarnation of that name has been seen",
     "memory lost": "the view service has lost its memory and makes no view",
-    "silent": "no Hello came in time",
+    "silent": "nothing came in time",
     "full": "there are too many connections",
     "protocol": "what came is not spoken here",
     "too long": "a frame is over the limit",
