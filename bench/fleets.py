@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from random import SystemRandom
@@ -54,12 +55,13 @@ class Fleet(System):
     #: What is said of how it was set up.
     settings: dict[str, Any]
 
+    @abstractmethod
     def leader(self) -> Daemon | None:
         """Whoever leads, if all is well: everybody is there and in step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def writer(self) -> Writer:
-        raise NotImplementedError
+        """A client of its own kind, connected."""
 
     def revive(self, struck: Daemon) -> None:
         """Start it again."""

@@ -22,7 +22,7 @@ from random import SystemRandom
 from typing import Any, Final
 
 from bench.rows import Load
-from bench.systems import WAIT_S, Missing, System, Understudy, ended
+from bench.systems import WAIT_S, Loaded, Missing, Understudy, ended
 from understudy.daemons import free_port
 
 NODES: Final = 3
@@ -30,7 +30,7 @@ NODES: Final = 3
 _JARS: Final = Path("/usr/share/java")
 
 
-class Redis(System):
+class Redis(Loaded):
     """A primary and its replica, in memory only; `SET` is followed by `WAIT 1 0`."""
 
     name = "redis"
@@ -65,7 +65,7 @@ class Redis(System):
         self.daemon(name, program("redis-server"), *options, *directory)
 
 
-class Bare(System):
+class Bare(Loaded):
     """Not a peer but a measure: two Twisted processes that pass puts on, and do
     nothing else; see `bench.programs.bare`."""
 
@@ -97,7 +97,7 @@ class Bare(System):
             self.wait_for("it does not listen", lambda: listens(where[0]))  # noqa: B023
 
 
-class Etcd(System):
+class Etcd(Loaded):
     """Three members; the load goes to the leader."""
 
     name = "etcd"
@@ -146,7 +146,7 @@ class Etcd(System):
         return None
 
 
-class ZooKeeper(System):
+class ZooKeeper(Loaded):
     """Three servers; the load goes to the leader."""
 
     name = "zookeeper"
@@ -204,7 +204,7 @@ class ZooKeeper(System):
         return next(p for p, mode in modes.items() if b"Mode: leader" in mode)
 
 
-class PySyncObj(System):
+class PySyncObj(Loaded):
     """Three nodes, of which the program that is measured is one, as its users
     have it: the object lives in the application.  It is the leader."""
 
@@ -239,7 +239,7 @@ class PySyncObj(System):
 
 
 _ALL: Final = (Understudy, Redis, Etcd, ZooKeeper, PySyncObj, Bare)
-SYSTEMS: Final[dict[str, type[System]]] = {system.name: system for system in _ALL}
+SYSTEMS: Final[dict[str, type[Loaded]]] = {system.name: system for system in _ALL}
 
 _PACKAGES: Final = {
     "redis-server": "redis-server",

@@ -17,7 +17,7 @@ from bench.loadgen import fill, loadgen, many
 from bench.peers import SYSTEMS, package
 from bench.results import Report, Skip
 from bench.rows import Load
-from bench.systems import WAIT_S, Missing, System, ended
+from bench.systems import WAIT_S, Loaded, Missing, ended
 
 Say = Callable[[str], None]
 Names = Sequence[str]
@@ -87,7 +87,7 @@ def able(load: Load, report: Report) -> Iterator[str]:
             yield name
 
 
-def _from_python(system: type[System]) -> str:
+def _from_python(system: type[Loaded]) -> str:
     return f"{system.library} (Python)"
 
 
@@ -97,7 +97,7 @@ def _of_round(names: Names, at: int) -> Names:
     return turn if at % 2 == 0 else turn[::-1]
 
 
-def one(kind: type[System], load: Load, seconds: float) -> dict[str, float]:
+def one(kind: type[Loaded], load: Load, seconds: float) -> dict[str, float]:
     """That load on a fresh system.  Raises RuntimeError if anything failed."""
     with kind() as system:
         if kind.is_native:
@@ -125,12 +125,12 @@ def _words(load: Load, seconds: float) -> list[str]:
     return [text for word, n in asked.items() for text in (f"--{word}", str(n))]
 
 
-def _native(system: System, load: Load, seconds: float) -> dict[str, Any]:
+def _native(system: Loaded, load: Load, seconds: float) -> dict[str, Any]:
     shape = ("--connections", str(load.connections), *many(system, load.outstanding))
     return loadgen(system, *shape, *_words(load, seconds))
 
 
-def _program(system: System, load: Load, seconds: float) -> dict[str, Any]:
+def _program(system: Loaded, load: Load, seconds: float) -> dict[str, Any]:
     module = f"bench.programs.with_{system.name}"
     arguments = [sys.executable, "-m", module, *system.program()]
     arguments += ["--outstanding", str(load.outstanding), *_words(load, seconds)]

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
@@ -39,48 +40,20 @@ class Missing(Exception):  # noqa: N818 (it says what is missing)
     get it."""
 
 
-class System:
-    """Something to put under load: daemons in a directory of their own."""
+class System(ABC):
+    """Daemons in a directory of their own, and the port to ask at."""
 
     name: ClassVar = ""
     #: What the native load generator calls it, if not so.
     proto: ClassVar = ""
-    #: Who it is, for a table.
-    title: ClassVar = ""
-    #: What an answer of it means and what it does not, in a sentence or two.
-    promise: ClassVar = ""
-    #: Whether the native load generator can speak to it.
-    is_native: ClassVar = True
-    #: There are no reads, or they ask nobody: to look into one's own memory is no
-    #: load.
-    writes_only: ClassVar = False
     #: Whether one native request may be of several commands.
     batches: ClassVar = False
-    #: The package that a Python program speaks to it with, if that is another.
-    library: ClassVar = ""
-    #: Whether it takes long to start, or is far behind: it then takes part in
-    #: every other round only.
-    is_slow: ClassVar = False
 
     def __init__(self) -> None:
         #: Where the primary, or leader, listens.
         self.port = 0
         self.daemons: list[Daemon] = []
         self.directory = Path()
-
-    @classmethod
-    def version(cls) -> str:
-        """Raises `Missing`."""
-        raise NotImplementedError
-
-    @classmethod
-    def takes(cls, load: Load) -> bool:
-        """Whether it can be put under this load, and that would mean something."""
-        return (
-            (cls.is_native or not load.is_native)
-            and (cls.batches or not load.is_collected)
-            and not (cls.writes_only and load.reads)
-        )
 
     def __enter__(self) -> Self:
         self.directory = directory(self.name)
@@ -96,12 +69,9 @@ class System:
             daemon.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
-
-    def program(self) -> Sequence[str]:
-        """What `bench.programs` are told of where it is."""
-        return (str(self.port),)
+        """Run its daemons, and wait until they are complete."""
 
     def run(self, daemon: Daemon) -> Daemon:
         self.daemons.append(daemon)
@@ -132,7 +102,44 @@ class System:
         return float(ticks / os.sysconf("SC_CLK_TCK"))
 
 
-class Understudy(System):
+class Loaded(System):
+    """One that is put under the loads of `bench.rows`."""
+
+    #: Who it is, for a table.
+    title: ClassVar = ""
+    #: What an answer of it means and what it does not, in a sentence or two.
+    promise: ClassVar = ""
+    #: Whether the native load generator can speak to it.
+    is_native: ClassVar = True
+    #: There are no reads, or they ask nobody: to look into one's own memory is no
+    #: load.
+    writes_only: ClassVar = False
+    #: The package that a Python program speaks to it with, if that is another.
+    library: ClassVar = ""
+    #: Whether it takes long to start, or is far behind: it then takes part in
+    #: every other round only.
+    is_slow: ClassVar = False
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str:
+        """Raises `Missing`."""
+
+    @classmethod
+    def takes(cls, load: Load) -> bool:
+        """Whether it can be put under this load, and that would mean something."""
+        return (
+            (cls.is_native or not load.is_native)
+            and (cls.batches or not load.is_collected)
+            and not (cls.writes_only and load.reads)
+        )
+
+    def program(self) -> Sequence[str]:
+        """What `bench.programs` are told of where it is."""
+        return (str(self.port),)
+
+
+class Understudy(Loaded):
     """A view service, a primary and its backup."""
 
     name = "understudy"

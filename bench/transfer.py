@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from random import SystemRandom
@@ -47,20 +48,21 @@ class Growing(System):
     source: Daemon
     newcomer: Daemon
 
+    @abstractmethod
     def fill(self, keys: int) -> None:
         """Write that many pairs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def writer(self) -> Writer:
-        raise NotImplementedError
+        """A client of its own kind, connected to the server."""
 
+    @abstractmethod
     def join(self) -> None:
         """Start the newcomer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_joined(self) -> bool:
         """Has it everything?"""
-        raise NotImplementedError
 
 
 class UnderstudyGrowing(Growing):

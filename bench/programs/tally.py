@@ -25,7 +25,7 @@ class Tally:
 
     def __init__(self, description: str | None) -> None:
         parser = argparse.ArgumentParser(description=description)
-        parser.add_argument("where", nargs="+", help="as `System.program` says")
+        parser.add_argument("where", nargs="+", help="as `Loaded.program` says")
         parser.add_argument("--outstanding", type=int, default=64)
         parser.add_argument("--reads", type=int, default=0, help="percent")
         parser.add_argument("--value-bytes", type=int, default=100)

@@ -319,4 +319,20 @@ MUTANTS: Final = (
             ),
         ),
     ),
+    Mutant(
+        "primary-hangs",
+        "5 primary 5",
+        "a connection to a backup on which nothing comes is kept",
+        (
+            put(
+                "pbserver.replica",
+                """
+            role.hang_up(HANGING_DEATHS * self.dead_pings)
+""",
+                """
+            pass
+""",
+            ),
+        ),
+    ),
 )
