@@ -16,6 +16,9 @@ from bench.systems import WAIT_S, Missing, System, ended
 SOURCES: Final = Path(__file__).with_name("native")
 PROGRAM: Final = Path(__file__).with_name("loadgen")
 
+#: Pairs that even a slow system takes in a second when it is filled.
+FILLED_PER_S_MIN: Final = 20_000
+
 
 def loadgen(system: System, *options: str) -> dict[str, Any]:
     """Put *system* under load -> what was measured.
@@ -51,7 +54,8 @@ def _longest_s(options: tuple[str, ...]) -> float:
     asked = dict(zip(options[::2], options[1::2], strict=True))
     # Without progress, it ends by itself.
     lasts = float(asked.get("--seconds", 5)) + float(asked.get("--warmup", 1))
-    return lasts + 4 * WAIT_S
+    filling_s = int(asked["--keys"]) / FILLED_PER_S_MIN if "--fill" in asked else 0
+    return lasts + filling_s + 4 * WAIT_S
 
 
 def compiled() -> Path:

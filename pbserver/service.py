@@ -43,6 +43,7 @@ from wire.messages import (
     Message,
     View,
 )
+from wire.spin import SPIN_US, SPIN_US_MAX
 
 DEFAULT_VIEWS = "tcp:127.0.0.1:7400"
 DEFAULT_MACHINE = "pbserver.store:Store"
@@ -51,6 +52,8 @@ ADVERTISE = (
     "where others reach it, tcp:HOST:PORT [default: this computer's address on the"
     " way to the view service, and the port it listens on]"
 )
+
+SPINNING = "microseconds to look again before sleeping, if events come faster"
 
 _log = get_logger("pbserver.service")
 
@@ -71,6 +74,7 @@ class Options(usage.Options):
         ["machine", "m", DEFAULT_MACHINE, "the state machine, package.module:factory"],
         ["connections", None, CONNECTIONS_MAX, "how many may call at a time", int],
         ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, "from one", int],
+        ["spin-us", None, SPIN_US, SPINNING, int],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -78,8 +82,7 @@ class Options(usage.Options):
         self["views"] = []
 
     def opt_views(self, address: str) -> None:
-        """the view service, tcp:HOST:PORT; repeat it for more addresses of the one
-        view service [default: tcp:127.0.0.1:7400]"""
+        """the view service, repeatable [default: tcp:127.0.0.1:7400]"""
         try:
             parse_address(address)
         except ValueError as error:
@@ -99,7 +102,10 @@ class Options(usage.Options):
         check_endpoint("--listen", self["listen"])
         for option in ("connections", "connections-per-address"):
             if self[option] < 1:
-                raise usage.UsageError(f"--{option}: at least 1")
+                raise usage.UsageError(f"--{option}: {self[option]} is less than 1")
+        if not 0 <= self["spin-us"] <= SPIN_US_MAX:
+            text = f"{self['spin-us']} is not between 0 and {SPIN_US_MAX}"
+            raise usage.UsageError(f"--spin-us: {text}")
         if self["advertise"]:
             try:
                 parse_address(self["advertise"])
@@ -375,7 +381,7 @@ def makeService(options: Options) -> ServerService:
         factory = machine_factory(options["machine"])
     except NoMachine as error:
         sys.exit(f"twistd pbserver: --machine: {error}")
-    begin(reactor)
+    begin(reactor, options["spin-us"])
     settings = Settings(
         options["name"],
         options["listen"],

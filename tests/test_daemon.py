@@ -37,10 +37,10 @@ class Mailbox:
         self.lost = reason
 
 
-@pytest.fixture
-def reactor():
+@pytest.fixture(params=[0, 100])
+def reactor(request):
     reactor = EPollReactor()
-    lean(reactor)
+    lean(reactor, request.param)
     yield reactor
     for reader in reactor.removeAll():
         reader.near.close()

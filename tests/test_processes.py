@@ -86,6 +86,21 @@ USAGE = {
         ["--name", "s1", "--listen", LOOPBACK, "--advertise", "here"],
         "'here'",
     ),
+    "pbserver: nobody may call": (
+        "pbserver",
+        ["--name", "s1", "--listen", LOOPBACK, "--connections", "0"],
+        "--connections: 0",
+    ),
+    "pbserver: more than a moment": (
+        "pbserver",
+        ["--name", "s1", "--listen", LOOPBACK, "--spin-us", "10001"],
+        "--spin-us: 10001",
+    ),
+    "pbserver: no number": (
+        "pbserver",
+        ["--name", "s1", "--listen", LOOPBACK, "--spin-us", "long"],
+        "'long'",
+    ),
     "pbserver: a name that no terminal should see": (
         "pbserver",
         ["--name", "s\x1b[31m1", "--listen", LOOPBACK],

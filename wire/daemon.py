@@ -26,6 +26,7 @@ from twisted.python.usage import UsageError
 
 from wire.invariants import own_process
 from wire.logs import get_logger
+from wire.spin import spinning
 
 EXIT_CODE: Final = 1
 
@@ -47,11 +48,12 @@ def check_endpoint(option: str, endpoint: str) -> None:
         ) from None
 
 
-def begin(reactor: Any) -> None:
-    """What every daemon wants of its process, before anything is scheduled."""
+def begin(reactor: Any, spin_us: int = 0) -> None:
+    """What every daemon wants of its process, before anything is scheduled;
+    *spin_us* is for `wire.spin`."""
     own_process()
     steady(reactor)
-    lean(reactor)
+    lean(reactor, spin_us)
     many_files()
 
 
@@ -73,14 +75,14 @@ def many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def lean(reactor: Any) -> None:
-    """Spare *reactor* the log context that Twisted makes around every event;
-    nothing here logs by it.  Only the epoll reactor knows how; any other is left
-    as it is."""
+def lean(reactor: Any, spin_us: int = 0) -> None:
+    """Spare *reactor* the log context that Twisted makes around every event, for
+    nothing here logs by it, and sleep between events that come fast.  Only the
+    epoll reactor knows how; any other is left as it is."""
     kind: object = type(reactor)
     if kind is not EPollReactor:
         return
-    poll, selectables = reactor._poller.poll, reactor._selectables
+    poll, selectables = spinning(reactor._poller.poll, spin_us), reactor._selectables
     act = reactor._doReadOrWrite
     due: list[Callable[[], None]] = []
 
