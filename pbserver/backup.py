@@ -45,6 +45,8 @@ class Backup:
     incoming: Incoming | None = field(default=None, init=False)
     #: The round that is to be echoed with the next flush.
     _echo: int | None = field(default=None, init=False)
+    #: The last Forward of this turn: it says how far all is committed.
+    _told: Forward | None = field(default=None, init=False)
     #: Why this copy must not go on, if so.
     diverged: str | None = field(default=None, init=False)
 
@@ -69,7 +71,8 @@ class Backup:
         self._tell_position()
 
     def on_forward(self, forward: Forward) -> None:
-        """Take in what the primary has logged, and apply what is committed."""
+        """Take in what the primary has logged; what is committed is applied when
+        this turn's echo is on its way."""
         self.silent_ticks = 0
         history = self.history
         verified = self.verified
@@ -83,20 +86,7 @@ class Backup:
             history.accept(entry)
             verified = entry.index
         self.verified = verified
-        upto = min(forward.commit, verified)
-        if upto > history.commit:
-            for entry in history.log.between(history.commit, upto):
-                history.apply(entry)
-            if history.is_long:
-                history.trim(history.commit)
-        chain = history.state.chain
-        if forward.commit == history.commit and forward.chain != chain:
-            self.diverged = (
-                f"the answers up to entry {forward.commit} give {chain:08x} here,"
-                f" and {forward.chain:08x} at the primary"
-            )
-        else:
-            self._echo = forward.round
+        self._echo, self._told = forward.round, forward
 
     def on_snapshot_part(self, part: SnapshotPart) -> None:
         """Take in a part of a snapshot; install it when it is whole.
@@ -145,6 +135,26 @@ class Backup:
             )
             self._echo = None
             self.out.send(self.link, accepted)
+
+    def settle(self) -> None:
+        """Apply what is committed: the primary waits for an echo, and for this
+        nobody does."""
+        forward, self._told = self._told, None
+        if forward is None:
+            return
+        history = self.history
+        upto = min(forward.commit, self.verified)
+        if upto > history.commit:
+            for entry in history.log.between(history.commit, upto):
+                history.apply(entry)
+            if history.is_long:
+                history.trim(history.commit)
+        chain = history.state.chain
+        if forward.commit == history.commit and forward.chain != chain:
+            self.diverged = (
+                f"the answers up to entry {forward.commit} give {chain:08x} here,"
+                f" and {forward.chain:08x} at the primary"
+            )
 
     def _tell_position(self) -> None:
         log = self.history.log

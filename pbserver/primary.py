@@ -244,7 +244,6 @@ class Primary:
         follower.verified = max(follower.verified, accepted.verified)
         follower.commit = max(follower.commit, accepted.commit)
         follower.echoed = max(follower.echoed, accepted.round)
-        self.advance()
 
     def on_snapshot_have(self, link: Link, have: SnapshotHave) -> None:
         """A part of a snapshot has arrived."""
@@ -280,7 +279,7 @@ class Primary:
 
     # -- the commit rule -----------------------------------------------------
 
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Commit, apply and answer whatever the rule allows."""
         history = self.history
         log = history.log
@@ -373,16 +372,23 @@ class Primary:
 
     def flush(self) -> None:
         """Send each backup, once per turn, what it lacks."""
-        # With nobody in the rule, what was logged is committed now.
-        self.is_behind = False
-        self.advance()
-        self._room = self.limits.answers_bytes_max
         before = self.round
         for follower in self.followers.values():
             if follower.link is not None:
                 self._send_entries(follower, before + 1)
                 self._send_snapshot(follower)
         self._round_wanted = False
+
+    def settle(self) -> None:
+        """Commit and answer, while backups work on what they were sent."""
+        log = self.history.log
+        end = log.end
+        self.is_behind = False
+        self._advance()
+        self._room = self.limits.answers_bytes_max
+        if log.end > end:
+            # A batch was logged that had waited for its session.
+            self.is_behind = True
         # Now it is certain what is still needed for whom.
         if self.history.is_long:
             self.history.trim(self._pinned())

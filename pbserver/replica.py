@@ -13,7 +13,7 @@ server is in, and what it plays there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from attrs import define, field
@@ -252,16 +252,25 @@ class Replica:
         if isinstance(role, Primary):
             role.hang_up(HANGING_DEATHS * self.dead_pings)
 
-    def flush(self) -> list[tuple[Link, Message]]:
-        """What is to be sent, in order, on each connection; once per turn."""
-        if self.role is not None:
-            self.role.flush()
+    def flush(self) -> Iterator[list[tuple[Link, Message]]]:
+        """What is to be sent, in order, on each connection; once per turn.
+
+        First what other servers wait for.  Then, once that has been sent, what
+        is committed is applied, which they can do at the same time, and what
+        came of it is to be sent.
+        """
+        role = self.role
+        if role is not None:
+            role.flush()
+        yield self._out.take()
+        if role is not None:
+            role.settle()
         told = self.history.told
         if told:
             for link, digest in told:
                 self._out.send(link, digest)
             told.clear()
-        return self._out.take()
+        yield self._out.take()
 
     def take_ignored(self) -> list[tuple[Link, Message, str]]:
         """What was dropped or refused since this was last asked, with reasons."""

@@ -297,7 +297,8 @@ class ServerService(Logged, Service):
     def _flush(self) -> None:
         self._flush_due = False
         replica = self.replica
-        self._send(replica.flush())
+        for messages in replica.flush():
+            self._send(messages)
         for link, message, reason in replica.take_ignored():
             _log.debug(
                 "message.ignored",
@@ -320,23 +321,16 @@ class ServerService(Logged, Service):
             self._pinger.ping()
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
-        """One write to each connection, however much there is to say on it.
-
-        Those that this server has made come first: a backup can work while
-        clerks are answered.
-        """
-        backups: dict[Link, None] = {}
-        others: dict[Link, None] = {}
+        """One write to each connection, however much there is to say on it."""
+        links: dict[Link, None] = {}
         for link, message in messages:
             assert isinstance(link, Link)
             if type(message) is Goodbye:
                 link.goodbye(message.reason, message.text)
             else:
                 link.queue(message)
-                (backups if link.dialled else others)[link] = None
-        for link in backups:
-            link.flush()
-        for link in others:
+                links[link] = None
+        for link in links:
             link.flush()
 
     def _accept(self, *, accepting: bool) -> None:

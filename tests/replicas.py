@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -150,7 +151,7 @@ class Table:
     def turn(self, whom: str = "") -> None:
         """These flush, or all do."""
         for who in whom.split() or self.replicas:
-            for link, message in self.replicas[who].flush():
+            for link, message in chain.from_iterable(self.replicas[who].flush()):
                 assert isinstance(link, str)
                 if link in self._ends:
                     one, other = self._ends[link]
@@ -187,7 +188,7 @@ class Table:
         *but* stays where it is."""
         for _ in range(200):
             self.turn()
-            busy = False
+            busy = any(replica.is_behind for replica in self.replicas.values())
             for (link, to), mail in list(self.mail.items()):
                 one, other = self._ends[link]
                 while mail and to not in but:

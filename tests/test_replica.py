@@ -231,6 +231,7 @@ def test_synced_is_who_has_all_that_the_log_held_when_it_joined() -> None:
         assert table.carry("B", "D", 1)
         assert table["B"].synced == ()
         table.carry("D", "B")
+        table.turn("B")
     assert table["B"].synced == ("D",)
 
 
@@ -739,6 +740,7 @@ def test_what_comes_again_is_accepted_again_and_kept_once() -> None:
     table = follower()
     forward(table, 2, 1, entry(1, 2), entry(2, 2))
     forward(table, 2, 2, entry(1, 2), entry(2, 2), entry(3, 2), commit=1)
+    table.turn("B")
     assert table.log("B") == "2|2 2"
 
 
@@ -797,7 +799,7 @@ def test_what_another_primary_sent_is_no_echo_to_the_next() -> None:
 def test_what_is_not_verified_is_not_applied() -> None:
     table = after_another_primary()
     forward(table, 3, 1, entry(1, 2), commit=3)
-    assert [Accepted(3, 1, 1, 1)] == said(table, "D")  # F4
+    assert [Accepted(3, 1, 1, 0)] == said(table, "D")  # F4
     assert table.log("B") == "2|2 2"
 
 
@@ -863,16 +865,23 @@ def test_names_do_not_make_a_backup() -> None:
 def test_a_backup_that_answers_differently_stops() -> None:
     table = follower()
     forward(table, 2, 1, entry(1, 2), commit=1)  # the primary's chain is not 0
+    table.turn("B")
     diverged = table["B"].diverged
     assert diverged is not None
     assert "entry 1" in diverged
 
 
-def test_a_backup_that_answers_differently_echoes_nothing() -> None:
+def test_what_a_backup_holds_it_says_before_it_applies_anything() -> None:
     table = follower()
     said(table)
     forward(table, 2, 1, entry(1, 2), commit=1)
-    assert said(table) == []
+    flush = table["B"].flush()
+    [[(_, accepted)]] = [next(flush)]
+    assert accepted == Accepted(2, 1, 1, 0)
+    assert table["B"].history.commit == 0
+    assert next(flush) == []
+    assert table["B"].history.commit == 1
+    assert table["B"].diverged
 
 
 def test_a_connection_outlives_a_part_in_which_it_was_not_needed() -> None:

@@ -168,6 +168,7 @@ def test_writes_go_on_while_a_snapshot_is_sent() -> None:
         assert [type(told) for told in table.told()] == [BatchAnswer]
         table.carry("A", "B")
         table.carry("B", "A")
+        table.turn("A")
     assert sequence > 15
     table.settle()
     table.tick()
@@ -268,6 +269,7 @@ def test_what_a_holder_may_lack_is_kept_until_it_says_where_it_stands() -> None:
     table.settle(but="B")
     table.carry("A", "B")
     table.carry("B", "A")
+    table.turn("A")
     assert (table["A"].history.commit, table["B"].history.commit) == (2, 1)
     table.cut("A", "B")
     table.tell(view(3, "A", "B", holders="B"), "A B")

@@ -264,7 +264,7 @@ MUTANTS: Final = (
             ),
             put(
                 "pbserver.backup",
-                "upto = min(forward.commit, verified)",
+                "upto = min(forward.commit, self.verified)",
                 "upto = min(forward.commit, history.log.end)",
             ),
         ),

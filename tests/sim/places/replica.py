@@ -113,7 +113,8 @@ _BACKUP = {
         "if entry.index > verified + 1:", "self.verified = verified"
     ),
     "the primary has committed what is not verified here": at(
-        "upto = min(forward.commit, verified)", when="forward.commit > verified"
+        "upto = min(forward.commit, self.verified)",
+        when="forward.commit > self.verified",
     ),
     "a backup trims its log": at("history.trim(history.commit)"),
     "a snapshot that is not ahead": at(

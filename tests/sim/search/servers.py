@@ -10,13 +10,16 @@ some, the real code is asked again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import chain
 from random import Random
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pbserver.limits import Limits
+from pbserver.outbox import Link
 from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
@@ -159,8 +162,8 @@ class Servers:
                 assert what == "flush", what
             if what == "flush" or not self._lazy:
                 number_of = self.messages.number
-                flushed = replica.flush()
-                sent = tuple((link, number_of(message)) for link, message in flushed)
+                said = said_by(replica)
+                sent = tuple((link, number_of(message)) for link, message in said)
         except Exception as error:
             raise Violation("assertion", f"{replica.me.name}: {error!r}") from error
         return self._number(replica), sent
@@ -173,6 +176,14 @@ class Servers:
             self._frozen.append(frozen)
             self.facts.append(_facts(replica))
         return found
+
+
+def said_by(replica: Replica) -> Iterator[tuple[Link, Message]]:
+    """What it says, in as many turns as it wants."""
+    while True:
+        yield from chain.from_iterable(replica.flush())
+        if not replica.is_behind:
+            return
 
 
 def forget_rounds(replica: Replica) -> None:
