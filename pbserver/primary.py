@@ -71,9 +71,7 @@ class Primary:
     questions: Questions = field(factory=Questions, init=False)
     #: Must every backup be sent something, be it an empty Forward?
     _round_wanted: bool = field(default=True, init=False)
-    #: Bytes of answers to reads that may go out in this turn; and may there be
-    #: more that wait for the next one alone?
-    _room: int = field(init=False)
+    #: Is there more to say, which waits for the next turn alone?
     is_behind: bool = field(default=False, init=False)
     #: Has the list of synced backups grown since the service last looked?
     news: bool = field(default=False, init=False)
@@ -83,10 +81,6 @@ class Primary:
         history = self.history
         log = history.log
         return Door.of_tail(log.between(history.commit, log.end))
-
-    @_room.default
-    def _all_room(self) -> int:
-        return self.limits.answers_bytes_max
 
     def begin(self) -> None:
         """Everything in the log is history now, the uncommitted tail included:
@@ -319,21 +313,22 @@ class Primary:
                 self.out.send(question.link, refused)
             else:
                 self.questions.add(question)
-        if self._room > 0:
-            for question in self.questions.take_reads(commit, echoed):
-                self._try(question)
-                if self._room <= 0:
-                    self.is_behind = True
-                    break
+        room = self.limits.answers_bytes_max
+        for question in self.questions.take_reads(commit, echoed):
+            room -= self._try(question)
+            if room <= 0:
+                self.is_behind = True
+                break
 
-    def _try(self, question: Question) -> None:
-        """Answer a read, unless the batch that it comes after is on its way."""
+    def _try(self, question: Question) -> int:
+        """Answer a read, unless the batch that it comes after is on its way -> the
+        length of the answer."""
         link, query = question.link, question.asked
         assert type(query) is Query
         session = self.history.state.table.get(query.session)
         if session is None or query.after < session.next:
-            self._read(link, query)
-        elif query.after - session.next < len(
+            return self._read(link, query)
+        if query.after - session.next < len(
             self.door.tail(query.session, session.birth)
         ):
             self.questions.too_early(question)
@@ -342,15 +337,16 @@ class Primary:
             # counts against everybody.
             text = f"a read comes after batch {query.after}, which did not come"
             self.out.send(link, Goodbye("gap", text))
+        return 0
 
-    def _read(self, link: Link, query: Query) -> None:
+    def _read(self, link: Link, query: Query) -> int:
         try:
             answer = self.history.state.query(query.body)
         except ValueError as error:
             self.out.send(link, Goodbye("protocol", str(error)))
-        else:
-            self._room -= len(answer)
-            self.out.send(link, QueryAnswer(query.id, answer))
+            return 0
+        self.out.send(link, QueryAnswer(query.id, answer))
+        return len(answer)
 
     # -- what goes out -------------------------------------------------------
 
@@ -385,7 +381,6 @@ class Primary:
         end = log.end
         self.is_behind = False
         self._advance()
-        self._room = self.limits.answers_bytes_max
         if log.end > end:
             # A batch was logged that had waited for its session.
             self.is_behind = True

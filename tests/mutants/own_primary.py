@@ -249,9 +249,9 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "                if self._room <= 0:\n"
-                "                    self.is_behind = True\n"
-                "                    break\n",
+                "            if room <= 0:\n"
+                "                self.is_behind = True\n"
+                "                break\n",
                 "",
             ),
         ),
@@ -332,6 +332,22 @@ MUTANTS: Final = (
                 """
             pass
 """,
+            ),
+        ),
+    ),
+    Mutant(
+        "primary-late-batch",
+        "5 primary 2",
+        "a batch that had waited for its session is not sent before something else is",
+        (
+            put(
+                "pbserver.primary",
+                """
+            self.is_behind = True
+        # Now it is certain""",
+                """
+            pass
+        # Now it is certain""",
             ),
         ),
     ),
