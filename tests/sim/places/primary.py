@@ -140,7 +140,7 @@ _PRIMARY = {
     ),
     "a stranger waits on": at("self.questions.add(question)"),
     "a read of a session that is gone": at(
-        "self._read(link, query)", when="session is None and query.after"
+        "return self._read(link, query)", when="session is None and query.after"
     ),
     "an early read": at("self.questions.too_early(question)"),
     "a gap before a read": at(
