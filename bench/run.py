@@ -48,27 +48,26 @@ def found(names: Names) -> tuple[dict[str, str], dict[str, str]]:
 def measure(
     report: Report, loads: Sequence[Load], rounds: int, seconds: float, say: Say
 ) -> bool:
-    """Fill *report* from the systems that it has versions of -> whether nothing
-    failed."""
+    """Fill *report* from the systems that it has versions of -> whether all of them
+    could be measured, be it in one round only."""
     plan = {load.name: list(able(load, report)) for load in loads}
     failed: set[tuple[str, str]] = set()
     for at in range(rounds):
         for load in loads:
             names = _of_round(plan[load.name], at)
             for name in names:
-                if (load.name, name) in failed:
-                    continue
                 try:
                     figures = one(SYSTEMS[name], load, seconds)
                 except RuntimeError as error:
                     failed.add((load.name, name))
                     why = " ... ".join(dict.fromkeys(_ends(str(error))))
+                    why = f"in round {at + 1} of {rounds}, {why}"
                     report.skipped.append(Skip(load.name, name, why))
                     say(f"{load.name:<24}{name:<11} failed: {error}")
                     continue
                 report.add(load.name, name, load.shape(), figures)
                 say(f"{at + 1}: {line(load.name, name, figures)}")
-    return not failed
+    return all(name in report.of(row) for row, name in failed)
 
 
 def _ends(text: str) -> list[str]:

@@ -26,6 +26,7 @@ from bench.results import Report, reports
 from bench.rows import CORE, EVERY, GOALS, LOADS, QUICK
 from bench.run import able as able_in
 from bench.run import found as found_of
+from bench.run import measure
 from bench.run import one as one_of
 from bench.systems import Missing, Understudy
 from pbserver.store import Store
@@ -517,6 +518,27 @@ def test_nobody_is_measured_in_what_would_mean_nothing() -> None:
     assert able["python-put-64"] == {"understudy", "redis", "pysyncobj"}
     assert able["python-get-64"] == {"understudy", "redis"}
     assert able["python-put-64-collected"] == {"understudy", "redis"}
+
+
+@pytest.mark.parametrize(("fails", "is_whole"), [((1,), True), ((1, 2), False)])
+def test_who_fails_in_one_round_is_measured_in_the_others(
+    monkeypatch, fails: tuple[int, ...], is_whole: bool
+) -> None:
+    rounds: list[int] = []
+
+    def one(*_: object) -> dict[str, float]:
+        rounds.append(len(rounds) + 1)
+        if rounds[-1] in fails:
+            raise RuntimeError("no answer for 10 s")
+        return {"ops_per_s": 5.0, "server_cpu_us_per_op": 1.0}
+
+    monkeypatch.setattr("bench.run.one", one)
+    report = Report("load", versions={"understudy": "1"})
+    assert measure(report, [LOADS["put-64x1"]], 2, 1.0, lambda _: None) is is_whole
+    assert rounds == [1, 2]
+    assert [skip.why for skip in report.skipped] == [
+        f"in round {at} of 2, no answer for 10 s" for at in fails
+    ]
 
 
 @pytest.mark.processes

@@ -7,7 +7,8 @@ reactor to the second, and answers when that has sent back a byte.
 
 Without BESIDE, the port of the other, it is the second one.  What it reaches is a
 limit for whatever does more on the same reactor.  Frames are taken apart by hand,
-and an answer goes straight to the socket, since nothing waits there.
+and an answer goes straight to the socket, since nothing waits there.  The loop over
+events is that of the servers, which look again before they sleep.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from twisted.internet import reactor as the_reactor
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 
 from wire.codec import encode
+from wire.daemon import lean, turn_end
 from wire.messages import SERVER, VERSION, Hello, Member, SessionClosed, SessionOpened
+from wire.spin import SPIN_US
 
 reactor: Any = the_reactor
+lean(reactor, SPIN_US)
+at_turn_end = turn_end(reactor)
 
 _HELLO, _OPEN, _CLOSE, _BATCH = 1, 30, 31, 32
 _DECODE = msgspec.msgpack.Decoder().decode
@@ -59,7 +64,7 @@ class Beside(Protocol):
 
     def take(self, clerk: Clerk, answer: bytes, body: bytes) -> None:
         if not self.turn:
-            reactor.callLater(0, self._flush)
+            at_turn_end(self._flush)
         self.turn.append((clerk, answer))
         self._bodies.append(body)
 
