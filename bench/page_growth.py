@@ -49,11 +49,18 @@ def _rows(report: Report, axis: str) -> Iterator[Row]:
 def _sentence(told: str, rows: list[Row]) -> str:
     first, last = rows[0], rows[-1]
     before, after = _median(first, "cpu_us"), _median(last, "cpu_us")
-    return (
+    least = min(rows, key=lambda row: _median(row, "cpu_us"))
+    text = (
         f"From {first.shape['size']:,} to {last.shape['size']:,} {told}, an operation"
         f" goes from {rounded(before)} to {rounded(after)} us of the primary's"
         f" processor time: {after / before:.2f} times."
     )
+    if least not in (first, last):
+        text += (
+            f" The least is {rounded(_median(least, 'cpu_us'))} us, with"
+            f" {least.shape['size']:,}."
+        )
+    return text
 
 
 def _table(report: Report, axis: str, told: str, rows: list[Row]) -> str:

@@ -45,6 +45,12 @@ machine's cores, so a system is also charged for what the generator spends on it
   figure above is the reactor's and the kernel's.
 """
 
+_MISSED: Final = """\
+Nearest to us come those rows in which a peer is asked for less: a read of ZooKeeper
+asks no other server, and PySyncObj's program, which is itself the leader, has no client
+that would have to reach it.
+"""
+
 
 def section(report: Report) -> Section:
     pictures = dict(_pictures(report))
@@ -55,6 +61,7 @@ def section(report: Report) -> Section:
         _promises(report),
         "### Figures to reach",
         _goals(report),
+        f"{_left(report)}{_MISSED}",
         "### Operations per second",
         _rates(report),
         "### Latency",
@@ -98,6 +105,22 @@ def _goals(report: Report) -> str:
         rows.append([*cells, f"{goal.least:g}", f"{goal.aim:g}"])
     head = ["load", "against", "Understudy is at", "at least", "aim"]
     return table(head, rows)
+
+
+def _left(report: Report) -> str:
+    """How far the bare pair gets, where there is a figure to reach."""
+    ratios = [
+        f"{report.ratio(goal.row, goal.figure, over=goal.over, of='bare'):.2f} in"
+        f" `{goal.row}`"
+        for goal in GOALS
+        if {goal.over, "bare"} <= report.of(goal.row).keys()
+    ]
+    if not ratios:
+        return ""
+    return (
+        "What is possible at all on this reactor: the bare pair, which does nothing, is"
+        f" at {', '.join(ratios)} of what Redis does.\n\n"
+    )
 
 
 def reached(report: Report, goal: Goal) -> tuple[str, float] | None:

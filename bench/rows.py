@@ -91,7 +91,8 @@ LOADS: Final = {load.name: load for load in (*_native(), *_programs())}
 #: What `make bench` measures.
 CORE: Final = (
     *("put-1x1", "put-16x1", "put-64x1", "put-256x1", "put-8x32"),
-    *("get-64x1", "mix-64x1"),
+    *("put-64x1-1k", "put-64x1-64k"),
+    *("get-64x1", "get-64x1-64k", "mix-64x1"),
     *("python-put-1", "python-put-64", "python-put-64-collected", "python-get-64"),
 )
 #: What is measured in a few seconds, to see that it can be.

@@ -121,13 +121,12 @@ class Store:
 
         pairs = self._pairs
         answers: list[bytes] = []
-        #: What is left for answers that need more than every answer is sure of.
-        room = BODY_BYTES_MAX - AROUND_BYTES - ANSWER_BYTES_SURE * len(commands)
+        #: How long the next answer may be: what all the others are sure of is theirs.
+        fit = BODY_BYTES_MAX - AROUND_BYTES - ANSWER_BYTES_SURE * (len(commands) - 1)
         for command in commands:
-            fit = room + ANSWER_BYTES_SURE
             answer = operations[type(command)](pairs, command, fit)
             if len(answer) > ANSWER_BYTES_SURE:
-                room = fit - len(answer)
+                fit -= len(answer) - ANSWER_BYTES_SURE
             answers.append(answer)
         return bodies.join(answers)
 
