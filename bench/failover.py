@@ -164,6 +164,11 @@ def main() -> int:
                     report.skipped.append(Skip("failover", peer, str(missing)))
                     print(f"bench: {missing}; going on without it", file=sys.stderr)
                     break
+                except RuntimeError as error:
+                    # What was found before it stands.
+                    why = str(error).splitlines()[0]
+                    report.skipped.append(Skip("failover", peer, why))
+                    print(f"bench: {error}", file=sys.stderr)
     except RuntimeError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
