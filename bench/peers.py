@@ -42,7 +42,7 @@ class Redis(Loaded):
         " asking anyone, and may be stale after a failover: weaker than linearizable."
     )
     batches = True
-    library = "redis"
+    spoken_with = "redis"
 
     @classmethod
     def version(cls) -> str:
@@ -109,7 +109,7 @@ class Etcd(Loaded):
         " cut would lose what a disk would keep."
     )
     is_slow = True
-    library = "grpcio"
+    spoken_with = "grpcio"
 
     @classmethod
     def version(cls) -> str:
@@ -157,7 +157,7 @@ class ZooKeeper(Loaded):
         " are ordered but may be stale, which is weaker than linearizable."
     )
     is_slow = True
-    library = "kazoo"
+    spoken_with = "kazoo"
 
     @classmethod
     def version(cls) -> str:

@@ -38,8 +38,8 @@ def found(names: Names) -> tuple[dict[str, str], dict[str, str]]:
             missing[name] = str(why)
             continue
         try:
-            if system.library:
-                versions[_from_python(system)] = package(system.library)
+            if system.spoken_with:
+                versions[_from_python(system)] = package(system.spoken_with)
         except Missing as why:
             missing[f"{name} from Python"] = str(why)
     return versions, missing
@@ -80,14 +80,14 @@ def able(load: Load, report: Report) -> Iterator[str]:
     """The systems that can be under this load, here."""
     for name, system in SYSTEMS.items():
         needs = {name}
-        if system.library and not load.is_native:
+        if system.spoken_with and not load.is_native:
             needs.add(_from_python(system))
         if needs <= report.versions.keys() and system.takes(load):
             yield name
 
 
 def _from_python(system: type[Loaded]) -> str:
-    return f"{system.library} (Python)"
+    return f"{system.spoken_with} (Python)"
 
 
 def _of_round(names: Names, at: int) -> Names:

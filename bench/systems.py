@@ -115,7 +115,7 @@ class Loaded(System):
     #: load.
     writes_only: ClassVar = False
     #: The package that a Python program speaks to it with, if that is another.
-    library: ClassVar = ""
+    spoken_with: ClassVar = ""
     #: Whether it takes long to start, or is far behind: it then takes part in
     #: every other round only.
     is_slow: ClassVar = False
