@@ -324,10 +324,14 @@ class Chronicle:
         replica, log = server.replica, server.history.log
         problem = self._logs.look(replica.me, log, leads=server.is_leading())
         self._require(not problem, "logs agree", f"{server.name}: {problem}")
+        before = self._before.get(server)
         if server.is_flushed:
-            now, before = checker_bounds.measured(replica), self._before.get(server)
+            now = checker_bounds.measured(replica)
             self._bounded(server.name, checker_bounds.of_server(replica, now, before))
             self._before[server] = now
+        elif before is not None and server.reads_clerks:
+            # A turn's end may have begun the next one, and let clerks speak in it.
+            self._before[server] = before._replace(is_accepting=True)
         if server.name in self.eligible and server in self.heirs():
             self._holds(server)
 

@@ -69,6 +69,11 @@ class ServerProcess(Process):
         return isinstance(self.replica.role, Primary)
 
     @property
+    def reads_clerks(self) -> bool:
+        """Whether what clerks send is read."""
+        return self._service._accepting
+
+    @property
     def is_flushed(self) -> bool:
         """Has it said what there was to say, and looked at what follows?"""
         return not self._service._flush_due
