@@ -1,12 +1,11 @@
 """
 Looking again for a moment, instead of sleeping at once.
 
-Thin.  A process that sleeps is not awake at once when its
-event comes: on a virtual machine that takes longer than all that there is to do for
-one operation.  So whoever has waited only a moment looks again and again for as long
-as such a moment lasts, and lets other processes go first each time; whoever has
-waited longer sleeps.  One long wait for each stretch of short ones is all that is
-looked for in vain.
+Thin.  A process that sleeps is not awake at once when its event comes: on a virtual
+machine that takes longer than all that there is to do for one operation.  So whoever
+has waited only a moment looks again and again for as long as such a moment lasts, and
+lets other processes go first each time; whoever has waited longer sleeps.  One long
+wait for each stretch of short ones is all that is looked for in vain.
 
 With one operation at a time it more than doubled how many there were in a second
 (docs/design.md, section 11).
