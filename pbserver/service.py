@@ -253,9 +253,11 @@ class ServerService(Logged, Service):
         """A clerk, an observer or a primary has called."""
         hello = link.hello
         refusal = self.refusal(hello)
-        if hello.role == SERVER and self.cluster and not hello.cluster:
-            # Who calls as a primary has a view, and knows of which cluster.
-            text = f"this is cluster {self.cluster.hex()}; a primary names its own"
+        if hello.role == SERVER and not (self.cluster and hello.cluster):
+            # A primary has a view and knows its cluster.  A view is adopted only
+            # from within this server's own cluster, which the view service names.
+            ours = self.cluster.hex() or "not known yet"
+            text = f"the cluster here is {ours}, the caller's {hello.cluster.hex()!r}"
             refusal = Goodbye("cluster", text)
         primary = self.replica.view.primary
         if (

@@ -14,6 +14,7 @@ from pbserver.machine import StateMachine
 from wire.messages import (
     EVICTED,
     TOO_LARGE,
+    VERSION,
     Batch,
     BatchAnswer,
     BatchRefused,
@@ -74,7 +75,7 @@ class ModelService:
         return ViewIs(0, CLUSTER, self.view, True)
 
     def hello(self, server: Member) -> Hello:
-        return Hello(1, "server", CLUSTER, self.number, server)
+        return Hello(VERSION, "server", CLUSTER, self.number, server)
 
     def move(self, to: Member) -> None:
         """Another server becomes primary."""

@@ -126,7 +126,13 @@ def test_round_trip(pair, data):
 @given(OF_EACH[Hello])
 @settings(deadline=None)
 def test_a_hello_may_say_anything(said):
-    said = msgspec.structs.replace(said, version=VERSION, role=CLERK)
+    said = msgspec.structs.replace(
+        said,
+        version=max(VERSION, said.version),
+        oldest=min(VERSION, said.oldest),
+        role=CLERK,
+        number=said.number if said.cluster else 0,
+    )
     assert [said] == Decoder(CLERK, SERVER).feed(encode(said))
 
 
@@ -221,7 +227,18 @@ REFUSED = {
         "trailing",
     ),
     "no Hello first": (encode(BATCH), "protocol", "clerk may not say"),
-    "an unknown version": (raw(1, 2, CLERK), "version", "version 2 is not spoken"),
+    "an old version": (raw(1, 1, CLERK), "version", "version 1 is not spoken"),
+    "later versions only": (
+        raw(1, 9, CLERK, b"", 0, None, "", 0, 0, VERSION + 1, "and more"),
+        "version",
+        f"version {VERSION + 1} to 9 is not spoken here",
+    ),
+    "a view and no cluster": (raw(1, VERSION, CLERK, b"", 1), "protocol", "no cluster"),
+    "a counter past its bits": (
+        raw(1, VERSION, CLERK, b"c" * 16, 2**62),
+        "protocol",
+        "<=",
+    ),
     "an unknown version, strange fields": (
         raw(1, 9, {"who": None}, [], 1.5),
         "version",
@@ -234,9 +251,9 @@ REFUSED = {
     "another role": (raw(1, VERSION, OBSERVER), "role", "'observer'"),
     "a role that nobody has": (raw(1, VERSION, "king"), "role", "'king'"),
     "a negative number": (raw(1, VERSION, CLERK, b"", -1), "protocol", ">= 0"),
-    "text that is no UTF-8": (framed(b"\x93\x01\x01\xa1\xff"), "protocol", "utf-8"),
+    "text that is no UTF-8": (framed(b"\x93\x01\x02\xa1\xff"), "protocol", "utf-8"),
     "depth without end": (
-        framed(b"\x9a\x01\x01\xa5clerk\xc4\0\0\xc0\xa0\0\0" + DEEP + b"\x01"),
+        framed(b"\x9a\x01\x02\xa5clerk\xc4\0\0\xc0\xa0\0\0" + DEEP + b"\x01"),
         "protocol",
         "recursion",
     ),

@@ -516,7 +516,7 @@ def test_an_environment_without_an_address():
 
 def test_version():
     done = understudy("--version")
-    assert told(done) == (0, b"understudy 0.1.0, protocol 1\n", False)
+    assert told(done) == (0, b"understudy 0.1.0, protocol 2\n", False)
 
 
 def test_the_environment_names_the_view_service(running: Service):

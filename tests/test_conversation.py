@@ -25,6 +25,7 @@ from wire.messages import (
     EVICTED,
     NO_SESSION,
     TOO_LARGE,
+    VERSION,
     Batch,
     BatchAnswer,
     BatchRefused,
@@ -94,7 +95,7 @@ class Table:
     def open(self, hello: Hello | None = None) -> Goodbye | None:
         dial = self.talk.whereabouts.dial
         assert dial is not None, "nobody is to be dialled"
-        hello = hello or Hello(1, "server", CLUSTER, 1, dial[1])
+        hello = hello or Hello(VERSION, "server", CLUSTER, 1, dial[1])
         return self.talk.link_opened(dial[0], hello, self.now_ms)
 
     def cut(self, reason: str = "connection lost") -> None:
@@ -377,7 +378,7 @@ def test_the_end_of_a_former_connection_is_no_news() -> None:
     dial = table.talk.whereabouts.dial
     table.take(table.talk.link_closed(attempt, "connection lost", 0))
     assert table.talk.whereabouts.dial is dial
-    assert table.talk.link_opened(attempt, Hello(1, "server"), 0) is not None
+    assert table.talk.link_opened(attempt, Hello(VERSION, "server"), 0) is not None
     assert table.open() is None
 
 
@@ -455,7 +456,9 @@ def test_another_incarnation_than_the_views_is_not_talked_to() -> None:
     table.write("a")
     table.cut()
     asks = table.talk.whereabouts.asks
-    refusal = table.open(Hello(1, "server", CLUSTER, 1, member("s1", incarnation=2)))
+    refusal = table.open(
+        Hello(VERSION, "server", CLUSTER, 1, member("s1", incarnation=2))
+    )
     assert refusal is not None
     assert refusal.reason == "member"
     assert table.said() == []
@@ -468,7 +471,7 @@ def test_a_server_of_another_cluster_is_not_talked_to() -> None:
     table = Table()
     table.read("r")
     table.learn(FIRST)
-    refusal = table.open(Hello(1, "server", bytes(16), 1, S1))
+    refusal = table.open(Hello(VERSION, "server", bytes(16), 1, S1))
     assert refusal is not None
     assert refusal.reason == "cluster"
 

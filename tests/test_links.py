@@ -3,6 +3,7 @@ through, and how it ends."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -12,6 +13,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
+from wire import messages
 from wire.codec import Decoder, ProtocolError, encode
 from wire.link import LINGER_S, Link
 from wire.messages import (
@@ -171,11 +173,34 @@ def test_who_says_hello_has_time(called):
 
 def test_a_version_is_refused_with_ours():
     case = Case()
-    case.link.dataReceived(b"\0\0\0\x03\x92\x01\x02")
+    case.link.dataReceived(b"\0\0\0\x03\x92\x01\x01")
     assert case.said[0] == SERVER_HELLO
     assert case.said[1].reason == "version"
-    assert "version 2 is not spoken" in case.said[1].text
+    assert "version 1 is not spoken" in case.said[1].text
     assert case.owner.heard == []
+
+
+def test_a_message_goes_only_to_a_version_that_has_it(monkeypatch):
+    """Both are told in one range of versions; the older end is spared."""
+    monkeypatch.setitem(messages.SINCE, QueryAnswer, VERSION + 1)
+    monkeypatch.setattr(messages, "VERSION", VERSION + 1)
+    newer = Hello(VERSION + 1, CLERK)
+    for hello, expected in ((CLERK_HELLO, []), (newer, [ANSWER])):
+        case = Case()
+        case.hears(hello)
+        case.link.send(ANSWER)
+        case.link.queue(ANSWER)
+        case.link.flush()
+        assert case.said[1:] == 2 * expected
+
+
+def test_what_a_later_version_appends_is_skipped():
+    case = Case()
+    later = [1, VERSION + 1, CLERK, b"", 0, None, "", 0, 0, VERSION, "and more"]
+    frames = (later, [37, 1, NO_SESSION, 0, b"body", "and more"])
+    for payload in map(msgspec.msgpack.encode, frames):
+        case.link.dataReceived(len(payload).to_bytes(4, "big") + payload)
+    assert case.owner.heard == ["opened", QUERY]
 
 
 def test_an_address_that_cannot_be_dialled():

@@ -172,7 +172,7 @@ def test_a_port_that_is_not_to_be_had():
 def test_each_connection_asks_anew_what_to_say():
     door = Door()
     door.call()
-    door.owner.greeting = Hello(VERSION, SERVER, number=7)
+    door.owner.greeting = Hello(VERSION, SERVER, b"c" * 16, 7)
     assert said(door.call().transport, SERVER, CLERK)[0].number == 7
 
 

@@ -8,9 +8,9 @@ does not decode, or may not be said by that speaker raises `ProtocolError`, and
 its connection ends (``docs/design.md``, section 8).  Nothing is ever unpickled
 or evaluated.
 
-The first frame must be a `Hello`, and its first field is the version, for
-ever; so a version is refused by name even if nothing else in that Hello makes
-sense here.
+The first frame must be a `Hello`.  Its first field is the newest version that
+the sender speaks, and later versions only append fields to it; so a range of
+versions is compared, and refused by name, whatever the version is.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from wire.messages import (
     CLERK,
     FRAME_BYTES_MAX,
     OBSERVER,
+    OLDEST_VERSION,
     PRIMARY,
     SAYS,
     SERVER,
@@ -37,6 +38,8 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
+    counter_of,
+    spoken_version,
 )
 
 
@@ -177,13 +180,21 @@ class Decoder:
         opening = _OPENING.decode(payload)
         if isinstance(opening, Goodbye):
             return opening
-        if opening.version != VERSION:
+        if opening.version < OLDEST_VERSION:
+            raise _no_version(str(opening.version))
+        try:
+            hello: Hello = _HELLO.decode(payload)
+        except _NONSENSE:
+            if opening.version > VERSION:
+                raise _no_version(str(opening.version)) from None
+            raise
+        if not spoken_version(hello):
+            raise _no_version(f"{hello.oldest} to {hello.version}")
+        if hello.number and not hello.cluster:
             raise ProtocolError(
-                "version",
-                f"version {opening.version} is not spoken here, "
-                f"version {VERSION} is; upgrade the older end",
+                "protocol",
+                f"a Hello names view {counter_of(hello.number)}, and no cluster",
             )
-        hello: Hello = _HELLO.decode(payload)
         speaker, listener = self._parts(hello.role)
         self._decode = _decoder(speaker, listener).decode
         return hello
@@ -203,6 +214,17 @@ class Decoder:
             )
         self._speaker = pair[0]
         return pair
+
+
+def _no_version(theirs: str) -> ProtocolError:
+    ours = f"{OLDEST_VERSION} to {VERSION}"
+    if OLDEST_VERSION == VERSION:
+        ours = str(VERSION)
+    return ProtocolError(
+        "version",
+        f"version {theirs} is not spoken here, version {ours} is; "
+        "upgrade the older end",
+    )
 
 
 def _check_length(length: int) -> None:

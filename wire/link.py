@@ -35,7 +35,15 @@ from wire.addresses import parse_address
 from wire.codec import Decoder, ProtocolError, encode
 from wire.invariants import guard
 from wire.logs import get_logger
-from wire.messages import FRAME_BYTES_MAX, SERVER, Goodbye, Hello, Message
+from wire.messages import (
+    FRAME_BYTES_MAX,
+    SERVER,
+    SINCE,
+    Goodbye,
+    Hello,
+    Message,
+    spoken_version,
+)
 
 #: How long an end that has said Goodbye waits for the other to close, seconds.
 LINGER_S: Final = 2.0
@@ -114,6 +122,8 @@ class Link(Protocol):
     farewell: Goodbye | None = None
     #: ``127.0.0.1:40312``, for logs.
     peer: str = "?"
+    #: Messages of later versions than the other end speaks; they are not sent.
+    _unspoken: frozenset[type[Message]] = frozenset()
 
     def __init__(
         self,
@@ -162,20 +172,21 @@ class Link(Protocol):
     # -- sending ----------------------------------------------------------------
 
     def send(self, message: Message) -> None:
-        """Encode and write now.  Does nothing on a link that is ending.
+        """Encode and write now.  Does nothing on a link that is ending, or if the
+        other end speaks a version that lacks this message.
 
         Raises ValueError if the message does not fit into a frame.
         """
         if self._queued:
             self.queue(message)
             self.flush()
-        elif not self._is_ending:
+        elif not self._is_ending and type(message) not in self._unspoken:
             self._write(encode(message))
 
     def queue(self, message: Message) -> None:
         """Encode; it goes out with the next `flush`, in one write with all that
         was queued before it.  Raises ValueError like `send`."""
-        if not self._is_ending:
+        if not self._is_ending and type(message) not in self._unspoken:
             data = encode(message)
             self._queued.append(data)
             self._queued_bytes += len(data)
@@ -380,6 +391,8 @@ class Link(Protocol):
         elif message.role == SERVER:
             raise ProtocolError("protocol", "a server must say who it is")
         self.hello = message
+        version = spoken_version(message)
+        self._unspoken = frozenset(kind for kind in SINCE if SINCE[kind] > version)
         if not self.dialled:
             self._write(encode(self._owner.hello()))
         self._is_open = True

@@ -16,8 +16,11 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-#: The only version of the protocol that this code speaks.
-VERSION: Final = 1
+#: The newest version of the protocol that this code speaks, and the oldest.  Two
+#: ends of a connection use the newest version that both speak.  Version 1 named a
+#: view by its counter alone, so it cannot be mixed with any later one.
+VERSION: Final = 2
+OLDEST_VERSION: Final = 2
 
 #: The longest frame's payload, in bytes.  A longer one ends the connection.
 FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -31,11 +34,30 @@ BODY_BYTES_MAX: Final = FRAME_BYTES_MAX - 64 * 1024
 WINDOW_MAX: Final = 64
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+#: The identity of a view: its counter in the low `COUNTER_BITS` bits, and above
+#: them 32 random bits drawn when the view was created.  Compare views by
+#: `counter_of`, or for equality; the order of the integers means nothing.
+ViewNumber = Annotated[int, Meta(ge=0, le=2**62 - 1)]
 Incarnation = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SessionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 #: A server's reasons and other free text for people.
 Text = Annotated[str, Meta(max_length=4096)]
+
+
+#: How many low bits of a `ViewNumber` hold the counter.
+COUNTER_BITS: Final = 30
+COUNTER_MAX: Final = (1 << COUNTER_BITS) - 1
+
+
+def view_number(counter: int, bits: int) -> int:
+    """The `ViewNumber` of the view with that counter and those 32 random bits."""
+    return bits << COUNTER_BITS | counter
+
+
+def counter_of(number: int) -> int:
+    """The counter in a `ViewNumber`: 1 for the first view, then one more each."""
+    return number & COUNTER_MAX
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -65,9 +87,10 @@ class Member(Message, frozen=True):
 
 
 class View(Message, frozen=True):
-    """Who serves.  Of two views, the one with the greater number is newer."""
+    """Who serves.  Of two views, the one with the greater counter is newer; two
+    with one counter and different numbers belong to different histories."""
 
-    number: Count = 0
+    number: ViewNumber = 0
     primary: Member | None = None
     backups: tuple[Member, ...] = ()
     #: The names of those backups that were eligible when the view was made.
@@ -76,6 +99,14 @@ class View(Message, frozen=True):
     #: A view before which nothing was ever answered.  Its primary completes
     #: nothing until it hears that the view is acknowledged.
     founding: bool = False
+    #: The views that began after a recovery with a loss and that this view
+    #: descends from, oldest first.
+    recoveries: tuple[ViewNumber, ...] = ()
+
+    @property
+    def counter(self) -> int:
+        """Its place in the order of views; 0 before the first."""
+        return self.number & COUNTER_MAX
 
     def members(self) -> tuple[Member, ...]:
         """Primary first, then the backups; empty in the view before the first."""
@@ -106,6 +137,7 @@ class Cause(Message, frozen=True):
 class Change(Message, frozen=True):
     """A step from one view to the next, for logs, watchers and `status`."""
 
+    #: The counter of the view that it led to.
     number: Count
     primary: Name | None
     backups: tuple[Name, ...]
@@ -137,14 +169,15 @@ VIEW_SERVICE: Final = "view service"
 class Hello(Message, frozen=True, tag=1):
     """The first frame in each direction."""
 
-    #: For ever the first field, whatever else changes.
+    #: The newest version that the sender speaks.  For ever the first field; later
+    #: versions only append fields, so that every Hello can be read.
     version: Count
     #: What the sender is: SERVER, CLERK, OBSERVER or VIEW_SERVICE.
     role: Annotated[str, Meta(max_length=32)]
     #: The cluster that the sender belongs to; empty while it knows none.
     cluster: Annotated[bytes, Meta(max_length=16)] = b""
-    #: The newest view number that the sender knows.
-    number: Count = 0
+    #: The newest view that the sender knows.  Without a *cluster* it is 0.
+    number: ViewNumber = 0
     #: Who the sender is, if it is a server.
     member: Member | None = None
     #: ``module:factory`` of the state machine, if the sender is a server.
@@ -152,6 +185,14 @@ class Hello(Message, frozen=True, tag=1):
     #: The view service's settings, if the sender is one.
     ping_interval_ms: Count = 0
     dead_pings: Count = 0
+    #: The oldest version that the sender speaks.
+    oldest: Count = OLDEST_VERSION
+
+
+def spoken_version(hello: Hello) -> int:
+    """The version that two ends use after that Hello; 0: they share none."""
+    version = min(VERSION, hello.version)
+    return version if version >= max(OLDEST_VERSION, hello.oldest) else 0
 
 
 class Goodbye(Message, frozen=True, tag=2):
@@ -174,6 +215,7 @@ GOODBYES: Final = {
     "name in use": "another live server holds that name",
     "superseded": "a newer incarnation of that name has been seen",
     "memory lost": "the view service has lost its memory and makes no view",
+    "other view": "a different view with that counter is known here",
     "silent": "nothing came in time",
     "full": "there are too many connections",
     "protocol": "what came is not spoken here",
@@ -202,7 +244,7 @@ class Ping(Message, frozen=True, tag=10):
     #: Counts the pings of one connection, from 1; the answer names it.
     serial: Count
     member: Member
-    number: Count
+    number: ViewNumber
     #: The primary's synced backups in view *number*, by name.
     synced: tuple[Name, ...] = ()
     #: Members of view *number* that the sender cannot reach: a primary names
@@ -211,6 +253,9 @@ class Ping(Message, frozen=True, tag=10):
     report: Report = Report()
     #: The sender is stopping: count it as dead at once.
     leaving: bool = False
+    #: A counter of the sender's own work: it grows while requests that were read
+    #: are handled and ticks come on time, whatever other processes do.
+    progress: Count = 0
 
 
 class ViewIs(Message, frozen=True, tag=11):
@@ -230,6 +275,13 @@ class Watch(Message, frozen=True, tag=12):
 
 class Status(Message, frozen=True, tag=13):
     """Tell me everything you know, for a person."""
+
+
+class Unreachable(Message, frozen=True, tag=15):
+    """A clerk cannot reach the server *name*, primary of the newest view that it
+    knows.  Shown by `status`; it decides nothing."""
+
+    name: Name
 
 
 class StatusIs(Message, frozen=True, tag=14):
@@ -254,8 +306,8 @@ class Position(Message, frozen=True, tag=21):
     entry with the identity (*entry_view*, *index*), or would be if yours has
     that entry.  A new process: (0, 0)."""
 
-    view: Count
-    entry_view: Count
+    view: ViewNumber
+    entry_view: ViewNumber
     index: Count
 
 
@@ -294,7 +346,7 @@ class Entry(Message, frozen=True):
     hold the same identity are equal up to there."""
 
     #: The newest view that its primary knew when logging it.
-    view: Count
+    view: ViewNumber
     index: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     #: The log's own time, in milliseconds; see `pbserver.log`.
     stamp_ms: Count
@@ -308,7 +360,7 @@ class Forward(Message, frozen=True, tag=22):
     is a heartbeat, a round for reads, or news of the commit index.
     """
 
-    view: Count
+    view: ViewNumber
     #: Never goes back in one primary's life; the echo proves that the backup
     #: still followed this primary when it got this message.
     round: Count
@@ -322,7 +374,7 @@ class Accepted(Message, frozen=True, tag=23):
     """The echo of a round: my log is yours up to *verified*, and I have
     applied everything up to *commit*."""
 
-    view: Count
+    view: ViewNumber
     round: Count
     verified: Count
     commit: Count
@@ -343,10 +395,10 @@ END_PART: Final = 2
 class SnapshotPart(Message, frozen=True, tag=25):
     """A piece of a copy of everything applied up to (*entry_view*, *index*)."""
 
-    view: Count
+    view: ViewNumber
     #: 0, 1, 2, ... in one transfer; part 0 begins a new one.
     part: Count
-    entry_view: Count
+    entry_view: ViewNumber
     index: Count
     #: The stamp of the entry at *index*, and the checksum of answers up to it.
     stamp_ms: Count
@@ -453,7 +505,7 @@ BACKUP: Final = "backup"
 #: (who speaks, to whom) -> what may be said after Hello.
 SAYS: Final[dict[tuple[str, str], tuple[type[Message], ...]]] = {
     (SERVER, VIEW_SERVICE): (Goodbye, Ping, Watch, Status),
-    (CLERK, VIEW_SERVICE): (Goodbye, Watch, Status),
+    (CLERK, VIEW_SERVICE): (Goodbye, Watch, Status, Unreachable),
     (OBSERVER, VIEW_SERVICE): (Goodbye, Watch, Status),
     (VIEW_SERVICE, SERVER): (Goodbye, ViewIs, StatusIs),
     (VIEW_SERVICE, CLERK): (Goodbye, ViewIs, StatusIs),
@@ -469,3 +521,7 @@ SAYS: Final[dict[tuple[str, str], tuple[type[Message], ...]]] = {
     (OBSERVER, SERVER): (Goodbye, DigestAt),
     (SERVER, OBSERVER): (Goodbye, DigestIs),
 }
+
+#: Messages that a version later than `OLDEST_VERSION` brought -> that version.
+#: One is sent only on a connection whose version has it.
+SINCE: Final[dict[type[Message], int]] = {}

@@ -66,7 +66,7 @@ static void frame(struct connection *c, uint8_t *start, uint8_t *end) {
 }
 
 static void greet(struct connection *c) {
-    uint8_t *start = room(c, 64), *p = put_number(put_number(put_array(start + 4, 3), HELLO), 1);
+    uint8_t *start = room(c, 64), *p = put_number(put_number(put_array(start + 4, 3), HELLO), 2);
     frame(c, start, (uint8_t *)memcpy(p, "\xa5" "clerk", 6) + 6);
     start = room(c, 64);
     frame(c, start, put_bytes(put_number(put_array(start + 4, 2), OPEN), c->id, 16));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lab.grading import rule
 from tests.lab.registry import DEAD, Registry
-from wire.messages import CLERK, Hello
+from wire.messages import CLERK, VERSION, Hello
 
 PART = "view service"
 
@@ -36,7 +36,7 @@ def test_nobody_leads_before_the_first_ping() -> None:
 @rule(1, PART, "asking for the view makes nobody a server")
 def test_asking_is_no_ping() -> None:
     lab = Registry()
-    assert lab.views.greeted(Hello(1, CLERK)) is None
+    assert lab.views.greeted(Hello(VERSION, CLERK)) is None
     for _ in range(3 * DEAD):
         lab.views.view_is()
         lab.tick()
