@@ -74,6 +74,9 @@ class Whereabouts:
     #: What stands between the clerk and an answer, for people.
     obstacle: str = field(default="no view service has answered yet", init=False)
 
+    #: Why the view that the clerk keeps may be of a lost history, or "".
+    conflict: str = field(default="", init=False)
+
     _attempts: int = field(default=0, init=False)
 
     #: Attempts in a row that brought no answer to anything.
@@ -120,12 +123,19 @@ class Whereabouts:
 
     def learn(self, view: View, now_ms: int) -> None:
         """Take note of a view, from whomever, if it is newer."""
-        if view.number <= self.view.number:
+        if view.number == self.view.number or view.counter < self.view.counter:
+            return
+        if view.counter == self.view.counter:
+            self.conflict = (
+                f"two different views have the counter {view.counter}: the view "
+                "service has an old state; this clerk keeps the first of them"
+            )
+            self.obstacle = self.conflict
             return
         before, self.view = self.view.primary, view
         if view.primary is None:
             self.hang_up()
-            self.obstacle = f"view {view.number} has no primary"
+            self.obstacle = f"view {view.counter} has no primary"
         elif self.dial is None or view.primary != before:
             self._failures = 0
             self.obstacle = _unanswering(view.primary)
@@ -160,7 +170,7 @@ class Whereabouts:
         elif not member.is_same_copy(hello.member):
             refusal = Goodbye(
                 "member",
-                f"view {self.view.number} names {_who(member)} at {member.address}, "
+                f"view {self.view.counter} names {_who(member)} at {member.address}, "
                 f"where {_who(hello.member)} answered",
             )
         else:

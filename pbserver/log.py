@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import define, field
 
-from wire.messages import Batch, Entry, Request
+from wire.messages import Batch, Entry, Request, counter_of
 
 #: What an entry is taken to weigh beside its body: the objects around it.
 ENTRY_BYTES: Final = 320
@@ -107,7 +107,8 @@ class Log:
         view, before = self.base_view, self._base_weight
         if entries:
             view, before = entries[-1].view, weights[-1]
-        assert entry.view >= view, (entry.view, view)
+        if entry.view != view:
+            assert counter_of(entry.view) > counter_of(view), (entry.view, view)
         self.end = index
         entries.append(entry)
         weights.append(before + weight(entry.request))

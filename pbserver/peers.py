@@ -49,7 +49,8 @@ class _Peer:
         self._member = member
 
     def hello(self) -> Hello:
-        """What to say first."""
+        """What to say first; asked for when a connection has come about."""
+        self._server.replica.answered(self._member)
         return self._server.hello()
 
     def link_opened(self, link: Link) -> Goodbye | None:

@@ -135,6 +135,7 @@ class Pinger:
         """A view has come, asked for or not."""
         if not isinstance(message, ViewIs):
             return
+        refusal: Goodbye | None
         if self._is_other_cluster(message.cluster):
             refusal = self._other_cluster(link, message.cluster)
             link.goodbye(refusal.reason, refusal.text)
@@ -145,8 +146,13 @@ class Pinger:
             self._server.cluster = message.cluster
         self._heard_s = self._reactor.seconds()
         self._name_in_use_since_s = None
-        self._server.replica.on_view(message.view, acknowledged=message.acknowledged)
+        replica = self._server.replica
+        refusal = replica.on_view(message.view, acknowledged=message.acknowledged)
         self._server.changed()
+        if refusal is not None:
+            # Its next Hello shows the view that this server is in.
+            link.goodbye(refusal.reason, refusal.text)
+            return
         if message.answers == 0:
             self.ping()
 

@@ -92,7 +92,7 @@ class Primary:
     def continue_in(self, view: View) -> None:
         """A newer view has the same primary.  Nothing is lost or done twice;
         the rule starts anew from the holders that the view names."""
-        assert view.number > self.view.number
+        assert view.counter > self.view.counter
         self.view = view
         # A founder can found again: another one did so meanwhile, was not
         # acknowledged either, and is gone.
@@ -200,11 +200,19 @@ class Primary:
 
     def link_made(self, member: Member, link: Link) -> None:
         """A connection to a backup of this view stands."""
-        follower = self.followers.get(member.name)
-        if follower is not None and follower.member.is_same_copy(member):
+        follower = self._backup(member)
+        if follower is not None:
+            follower.silent_ticks = 0
             follower.link_made(link)
             self.out.send(link, Greet(self.view))
             self._round_wanted = True
+
+    def answered(self, member: Member) -> None:
+        """A backup of this view has taken a connection: a sign of life, so that far
+        away the steps until it follows are not counted as one silence."""
+        follower = self._backup(member)
+        if follower is not None:
+            follower.silent_ticks = 0
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended.  That alone takes nobody out of the rule."""
@@ -262,6 +270,12 @@ class Primary:
             self.out.ignore(link, message, "of an older view")
         else:
             follower.silent_ticks = 0
+            return follower
+        return None
+
+    def _backup(self, member: Member) -> Follower | None:
+        follower = self.followers.get(member.name)
+        if follower is not None and follower.member.is_same_copy(member):
             return follower
         return None
 

@@ -6,7 +6,12 @@ fetched by `Replica.flush`, once per turn.  Nothing here knows a clock, a socket
 or a logger.  This file holds what is common to all roles: which view this
 server is in, and what it plays there.
 
-- A newer view is adopted whoever tells of it; an older one never is.
+- A view is newer by its counter.  A newer one is adopted from the view service,
+  from a server of the view that this server is in, and from nobody else; an older
+  one never is.
+- A view with the counter of this server's view and another identity, or one that
+  does not descend from the same recovery, belongs to another history.  It is
+  refused with a Goodbye, and the view service finds the conflict in the pings.
 - Roles change in `_become` alone.
 - Whoever speaks for an older view is told the newer one.
 """
@@ -44,6 +49,7 @@ from wire.messages import (
     SnapshotPart,
     View,
     Wait,
+    counter_of,
 )
 
 #: A connection to a backup that has said nothing for so many times as long as
@@ -75,7 +81,8 @@ class Replica:
     #: dialled anew.
     _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
-    #: Has a view been adopted since the service last pinged?
+    #: Has a view been adopted since the service last pinged, or must the view
+    #: service confirm one?
     _adopted: bool = field(default=False, init=False)
 
     @history.default
@@ -84,23 +91,52 @@ class Replica:
 
     # -- views ---------------------------------------------------------------
 
-    def on_view(self, view: View, *, acknowledged: bool) -> None:
-        """The view service has told the newest view that it knows."""
-        self._learn(view)
+    def on_view(self, view: View, *, acknowledged: bool) -> Goodbye | None:
+        """The view service has told the newest view that it knows -> how to end
+        that connection, if the view is of another history."""
+        refusal = self._learn(view)
         if (
             acknowledged
             and view.number == self.view.number
             and isinstance(self.role, Primary)
         ):
             self.role.acknowledged()
+        return refusal
 
-    def _learn(self, view: View) -> None:
-        if view.number > self.view.number:
-            self._become(view)
+    def _learn(self, view: View) -> Goodbye | None:
+        """Adopt the view if it is newer -> why it is refused for good, if so."""
+        mine = self.view
+        if view.number == mine.number or view.counter < mine.counter:
+            return None
+        if view.counter == mine.counter:
+            return Goodbye(
+                "other view",
+                f"view {view.counter} is {view.number:016x} there and "
+                f"{mine.number:016x} here: two histories; see understudy status",
+            )
+        if mine.recoveries and mine.recoveries[-1] not in view.recoveries:
+            return Goodbye(
+                "other view",
+                f"view {view.counter} does not descend from the recovery in view "
+                f"{counter_of(mine.recoveries[-1])} that this server follows",
+            )
+        self._become(view)
+        return None
+
+    def _may_adopt(self, view: View, sender: Member | None) -> bool:
+        """Whether a greeting with a newer view is to be believed: it comes from the
+        view's primary, which serves in the view that is known here, and names
+        this server.  Any other is left for the view service to confirm."""
+        return (
+            sender is not None
+            and sender.is_same_copy(view.primary)
+            and self.me.is_same_copy(view.backup(self.me.name))
+            and any(sender.is_same_copy(each) for each in self.view.members())
+        )
 
     def _become(self, view: View) -> None:
         """Play the part that a newer view has for this server."""
-        assert view.number > self.view.number
+        assert view.counter > self.view.counter
         before, self.view, self._adopted = self.role, view, True
         leads = self.me.is_same_copy(view.primary)
         if isinstance(before, Primary):
@@ -154,9 +190,17 @@ class Replica:
             role.on_close_session(link, message)
 
     def _on_greet(self, link: Link, sender: Member | None, greet: Greet) -> None:
-        self._learn(greet.view)
+        view = greet.view
+        if view.counter > self.view.counter and not self._may_adopt(view, sender):
+            # The answer to a ping has the view, if there is such a view.
+            self._out.ignore(link, greet, "of a view that the view service must name")
+            self._adopted = True
+            return
+        if (refusal := self._learn(view)) is not None:
+            self._out.send(link, refusal)
+            return
         role = self.role
-        if greet.view.number < self.view.number:
+        if view.number != self.view.number:
             self._refuse(link, greet, "of an older view")
         elif not isinstance(role, Backup):
             self._refuse(link, greet, "not a backup of that view")
@@ -167,9 +211,12 @@ class Replica:
 
     def _on_forward(self, link: Link, _: Member | None, forward: Forward) -> None:
         role = self.role
-        if forward.view < self.view.number:
-            self._refuse(link, forward, "of an older view")
-        elif forward.view > self.view.number:
+        if forward.view != self.view.number:
+            if counter_of(forward.view) < self.view.counter:
+                self._refuse(link, forward, "of an older view")
+                return
+            # When the view service has named that view, the next one is answered
+            # with a Goodbye, and the primary greets on a new connection.
             self._out.ignore(link, forward, "of a view that was not introduced")
         elif not isinstance(role, Backup) or role.link != link:
             self._out.ignore(link, forward, "not from the primary that greeted")
@@ -200,8 +247,9 @@ class Replica:
         self._out.ignore(link, message, reason)
         self._out.send(link, NotYours(self.view))
 
-    def _on_not_yours(self, _: Link, __: Member | None, refusal: NotYours) -> None:
-        self._learn(refusal.view)
+    def _on_not_yours(self, link: Link, _: Member | None, message: NotYours) -> None:
+        if (refusal := self._learn(message.view)) is not None:
+            self._out.send(link, refusal)
 
     def _on_backup(self, link: Link, _: Member | None, message: Message) -> None:
         role = self.role
@@ -224,6 +272,17 @@ class Replica:
     def peers(self) -> tuple[Member, ...]:
         """The servers to be connected to."""
         return self.view.backups if isinstance(self.role, Primary) else ()
+
+    def answered(self, member: Member) -> None:
+        """One of `peers` has taken a connection, and has yet to say Hello."""
+        if isinstance(self.role, Primary):
+            self.role.answered(member)
+
+    def called(self, member: Member) -> None:
+        """The server *member* has called, and has yet to greet this one."""
+        role = self.role
+        if isinstance(role, Backup) and member.is_same_copy(role.view.primary):
+            role.silent_ticks = 0
 
     def link_made(self, member: Member, link: Link) -> None:
         """A connection to one of `peers` stands: *member* is who answered."""

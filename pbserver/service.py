@@ -268,6 +268,8 @@ class ServerService(Logged, Service):
         ):
             text = f"the primary replicates {hello.machine}, this server does not"
             self.stop(f"{text}; start it with --machine {hello.machine}")
+        if refusal is None and hello.role == SERVER and hello.member is not None:
+            self.replica.called(hello.member)
         if refusal is None and hello.role == CLERK:
             self._clerks[link] = None
             if not self._accepting:
@@ -358,7 +360,9 @@ class ServerService(Logged, Service):
         role = self.replica.role
         _log.info(
             "view.adopted",
-            number=view.number,
+            cluster=self.cluster.hex(),
+            number=view.counter,
+            id=f"{view.number:016x}",
             primary=primary and primary.name,
             backups=[member.name for member in view.backups],
             holders=list(view.holders),

@@ -7,6 +7,7 @@ Three silent ticks mean death.  The moves are:
     A2+BC    ... and B and C are synced, says A
     A2-B     ... and B is unreachable, says A
     A2~      ... and A is stopping
+    A2%7     ... and its progress is 7
     A'0      the same name under a new incarnation
     .        one tick
     !A       the connection of A is lost; its next ping comes on a new one
@@ -27,7 +28,7 @@ from viewservice.views import Views
 from wire.messages import Goodbye, Member, Ping, ViewIs
 
 CLUSTER = b"c" * 16
-MOVE = re.compile(r"(\^?)([A-Z]'*)(\d+)(?:\+([A-Z]*))?(?:-([A-Z]+))?(~?)")
+MOVE = re.compile(r"(\^?)([A-Z]'*)(\d+)(?:\+([A-Z]*))?(?:-([A-Z]+))?(~?)(?:%(\d+))?")
 
 
 def member(who: str, address: str = "") -> Member:
@@ -40,7 +41,8 @@ class Story:
     """A view service, and the connections of those who call it."""
 
     def __init__(self, *, dead_pings: int = 3, grace: int = 0, **settings: Any) -> None:
-        self.views = Views(CLUSTER, Roster(dead_pings, grace), **settings)
+        roster = Roster(dead_pings, grace)
+        self.views = Views(CLUSTER, roster, margin_ticks=grace, **settings)
         self.links: dict[str, int] = {}
         self.before: dict[str, int] = {}
         self.link_count = 0
@@ -65,7 +67,7 @@ class Story:
     def ping(self, move: str) -> None:
         found = MOVE.fullmatch(move)
         assert found, move
-        late, who, number, synced, unreachable, leaving = found.groups()
+        late, who, number, synced, unreachable, leaving, progress = found.groups()
         if who not in self.links and not late:
             self.link_count += 1
             self.links[who] = self.link_count
@@ -76,6 +78,7 @@ class Story:
             synced=tuple(synced or ""),
             unreachable=tuple(unreachable or ""),
             leaving=bool(leaving),
+            progress=int(progress or 0),
         )
         self.answer = self.views.ping((self.before if late else self.links)[who], ping)
 
@@ -127,5 +130,6 @@ def recalled(story: Story, **settings: Any) -> Story:
     """The same view service after a restart; connections are new."""
     after = Story()
     after.link_count = story.link_count
+    settings = {"margin_ticks": story.views.margin_ticks, **settings}
     after.views = Views.recalled(story.views.memory(), Roster(3), **settings)
     return after

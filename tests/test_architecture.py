@@ -26,7 +26,8 @@ STAR = {
 #: Modules that know no clock, socket, file, thread, randomness or logger.
 PURE = {
     "wire": "addresses codec commands messages",
-    "viewservice": "causes memory refusals roster server status views waits",
+    "viewservice": "causes complaints damping lineage memory refusals roster server"
+    " status views waits",
     "pbserver": "backup bodies door follower history limits log machine operations "
     "outbox pairs primary questions replica sessions store transfer",
     "client": "arguments bodies calls closing conversation errors queries session "

@@ -69,6 +69,7 @@ class Court:
     def __init__(self, names: str = "A B C") -> None:
         self.servers = {who: Server(who) for who in names.split()}
         self.misfortune = self
+        self.is_state_old = False
         self.chronicle = Chronicle(cast("Any", self))
 
     def __getitem__(self, who: str) -> Any:

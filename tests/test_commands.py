@@ -277,7 +277,7 @@ def test_what_can_be_saved_when_the_memory_is_lost(tmp_path):
         assert found["memory_lost"]
         words = running.command("status").stdout.decode()
         assert "called yet" not in words
-        assert words.count("Restore its state file") == 1
+        assert words.count("Restore its newest state file") == 1
         assert running.command("scan", "--timeout", "0.5").returncode == 4
         assert clerk.scan(limit=10) == [(b"k", b"v")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pbserver.log import ENTRY_BYTES
 from pbserver.replica import HANGING_DEATHS
@@ -46,6 +47,8 @@ from wire.messages import (
     SessionClosed,
     SessionOpened,
     SnapshotPart,
+    View,
+    view_number,
 )
 
 
@@ -574,8 +577,138 @@ def test_a_newer_view_is_adopted_whoever_tells_of_it() -> None:
     table["A"].receive("x", member("C"), NotYours(view(5, "B", "A", holders="A")))
     assert table["A"].view.number == 5
     assert table["A"].take_news()
+
+
+def test_a_newer_view_is_adopted_from_a_primary_of_the_view_that_is_known() -> None:
+    table = pair()
+    table.tell(view(2, "A", "B"), "C")
     table["C"].receive("x", member("B"), Greet(view(6, "B", "C")))
     assert table["C"].view.number == 6
+
+
+@pytest.mark.parametrize(
+    ("sender", "greeted"),
+    [
+        ("D", view(6, "D", "C")),  # unknown here
+        ("B'", view(6, "B'", "C")),  # another copy under a known name
+        ("A", view(6, "B", "C")),  # not the primary of the view
+        ("B", view(6, "B", "A")),  # C has no part in it
+        ("B", view(6, "B", "C'")),
+        ("D", view(2**29, "D")),
+    ],
+)
+def test_f1_any_other_view_is_for_the_view_service_to_name(
+    sender: str, greeted: View
+) -> None:
+    """A stranger's greeting must not make a server contradict its view service."""
+    table = pair()
+    table.tell(view(2, "A", "B"), "C")
+    table["C"].take_news()
+    table["C"].receive("x", member(sender), Greet(greeted))
+    assert table["C"].view.number == 2
+    assert table["C"].take_news()  # it pings, and is told what is so
+    table["C"].receive("x", member(sender), Forward(greeted.number, 1, 0, 0))
+    assert table.told("x") == []
+
+
+def test_and_greets_again_once_it_has_been_named() -> None:
+    table = pair()
+    table.tell(view(2, "A", "B"), "C")
+    table["C"].receive("x", member("D"), Greet(view(6, "D", "C")))
+    table.tell(view(6, "D", "C"), "C")
+    table["C"].receive("x", member("D"), Forward(6, 1, 0, 0))
+    assert [type(each) for each in table.told("x")] == [Goodbye]
+    table["C"].receive("y", member("D"), Greet(view(6, "D", "C")))
+    assert [Position(6, 0, 0)] == table.told("y")
+
+
+def test_m1_each_step_of_a_distant_backup_is_a_sign_of_life() -> None:
+    """Connecting, Hello and greeting take a round trip each, of 4 ticks here; the
+    backup answers all the time, and more than 5 silent ticks mean death."""
+    table = Table("A B")
+    table.found("A")
+    table.tell(view(2, "A", "B"), "A B")
+    steps = (
+        lambda: table["A"].answered(member("B")),
+        lambda: table["B"].called(member("A")),
+        lambda: table.connect("A", "B"),
+        table.settle,
+    )
+    for step in steps:
+        table.tick("A B", times=2)
+        assert table["A"].unreachable == table["B"].unreachable == ()
+        step()
+    table["A"].answered(member("B'"))  # another copy at its address is no sign
+    table["B"].called(member("A'"))
+    table.tick("A B", times=6)
+    assert table["A"].unreachable == ("B",)
+    assert table["B"].unreachable == ("A",)
+
+
+# -- two views with one counter
+
+
+def other(told: View, bits: int = 5) -> View:
+    """A view with that counter, of another history."""
+    return replace(told, number=view_number(told.counter, bits))
+
+
+def test_f2_a_second_view_with_a_counter_is_refused() -> None:
+    table = pair()
+    theirs = other(view(2, "B", "A"))
+    refusal = table["A"].on_view(theirs, acknowledged=True)
+    assert refusal is not None
+    assert refusal.reason == "other view"
+    assert table["A"].view == view(2, "A", "B")
+    table["B"].receive("x", member("A"), Greet(other(view(2, "A", "B"))))
+    (goodbye,) = table.told("x")
+    assert isinstance(goodbye, Goodbye)
+    assert goodbye.reason == "other view"
+    table["A"].receive("y", member("B"), NotYours(theirs))
+    assert [each.reason for each in table.told("y")] == ["other view"]  # type: ignore[attr-defined]
+    assert table["A"].view == view(2, "A", "B")
+
+
+def test_f2_the_order_of_the_bits_means_nothing() -> None:
+    table = pair()
+    newer, older = other(view(3, "A", "B"), 0), other(view(1, "B", "A"), 2**32 - 1)
+    assert table["A"].on_view(older, acknowledged=True) is None
+    assert table["A"].view.counter == 2
+    table.tell(newer, "A")
+    assert table["A"].view == newer
+    table["B"].receive("x", member("A"), Greet(older))
+    assert [NotYours(view(2, "A", "B"))] == table.told("x")
+
+
+def test_f2_an_entry_names_which_view_it_is_of() -> None:
+    """A backup of another history acknowledges no entry that it does not hold."""
+    table = Table("A B")
+    mine, theirs = view(2, "A", "B"), other(view(2, "B", "C", "C"))
+    table.tell(theirs, "B")
+    table.ask("B", OpenSession(session(1)))
+    table.tell(mine, "A")
+    table.ask("A", OpenSession(session(2)))
+    assert table["B"].history.log.view_at(1) == theirs.number
+    third = view(3, "A", "B")
+    table.tell(third, "A B")
+    table.connect("A", "B")
+    table.settle()
+    assert table["A"].history.log.entries == table["B"].history.log.entries
+    assert table["B"].history.log.view_at(1) == mine.number
+
+
+def test_v3_only_descendants_of_a_recovery_are_adopted() -> None:
+    table = pair()
+    recovered = replace(view(4, "A", "B"), recoveries=(4,))
+    table.tell(recovered, "A")
+    lost = view(9, "B", "A")
+    refusal = table["A"].on_view(lost, acknowledged=True)
+    assert refusal is not None
+    assert refusal.reason == "other view"
+    assert table["A"].view == recovered
+    later = replace(view(9, "B", "A"), recoveries=(4, 7))
+    assert table["A"].on_view(later, acknowledged=True) is None
+    assert table["A"].view == later
 
 
 def test_another_incarnation_of_the_primary_is_not_the_primary() -> None:
@@ -856,6 +989,7 @@ def test_an_older_primary_is_refused_and_told_of_the_newer_view() -> None:
 def test_names_do_not_make_a_backup() -> None:
     # F8: the view names another incarnation of B.
     table = Table("B'")
+    table.tell(view(2, "A", "B"), "B'")
     table["B'"].receive("A!", member("A"), Greet(view(2, "A", "B")))
     assert [NotYours(view(2, "A", "B"))] == table.told("A!")
     table["B'"].receive("A!", member("A"), Forward(2, 1, 0, 0, (entry(1, 2),)))

@@ -110,8 +110,8 @@ def test_no_damage_passes(memory: Memory, path: Path) -> None:
 
 
 def test_another_version_is_named(memory: Memory) -> None:
-    newer = encode(memory).replace(b"service 1 ", b"service 2 ")
-    with pytest.raises(ValueError, match="version is 2, and 1"):
+    newer = encode(memory).replace(b"service 2 ", b"service 3 ")
+    with pytest.raises(ValueError, match="version is 3, and 2"):
         decode(newer)
 
 

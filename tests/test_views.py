@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.stories import PAIR, TRIO, Story, member, of, recalled, shown
-from viewservice import roster
+from viewservice.damping import FREE_LOSSES_MAX, WAIT_DEADS
 from viewservice.roster import Roster
-from viewservice.server import NEVER
 from wire.messages import GOODBYES, Ping
 
 STORIES = {
@@ -23,10 +22,13 @@ STORIES = {
         "A0 . . . B0",
         "2 B",
     ),
-    "L4 and itself under a new incarnation may be the next": ("A0 !A A'0", "2 A'"),
+    "L4 and itself under a new incarnation may be the next": (
+        "A0 !A . . . A'0",
+        "2 A'",
+    ),
     "L4 the founding primary may also come back": ("A0 . . . A1", "1 A!"),
     "V18 never again after an acknowledgement": ("A0 A1 . . . B0 B0 B0", "1 A!"),
-    "V18 nor for the same name": ("A0 A1 !A A'0 A'0", "1 A!"),
+    "V18 nor for the same name": ("A0 A1 !A . . . A'0 A'0", "1 A!"),
     "V18 nor in a second view that was never acknowledged": (
         "A0 B0 A1 . . . B2 C0",
         "2 A B",
@@ -76,7 +78,7 @@ STORIES = {
         "3 A C",
     ),
     "nor does another incarnation of the primary": (
-        PAIR + "!B . . A2 !A A'0 A'3",
+        PAIR + "!B . . A2 !A . . . A'0 A'3",
         "3 A",
     ),
     "V4 an older number acknowledges nothing": ("A0 B0 A1 A1+B A0+B", "2 A B"),
@@ -85,12 +87,15 @@ STORIES = {
         "4 A B",
     ),
     # -- restarts
-    "V5 a restarted primary is dead": (PAIR + "!A A'0 B2", "3 B A'"),
-    "V5 and the idle one was there before it": (PAIR + "C0 !A A'0 B2", "3 B C"),
-    "V7 V8 a restarted backup is another one": (PAIR + "!B B'0 A2", "3 A B'"),
-    "V7 and not eligible": (PAIR + "!B B'0 A2 A3 . B'3 . B'3 . B'3", "3 A B'"),
+    "V5 a restarted primary is dead": (PAIR + "!A . . . A'0 B2", "3 B A'"),
+    "V5 and the idle one was there before it": (
+        PAIR + "C0 !A . C0 . C0 . C0 A'0 B2",
+        "3 B C",
+    ),
+    "V7 V8 a restarted backup is another one": (PAIR + "!B . . . B'0 A2", "3 A B'"),
+    "V7 and not eligible": (PAIR + "!B . . . B'0 A2 A3 . B'3 . B'3 . B'3", "3 A B'"),
     "T16 a restart of the backup while it comes up": (
-        "A0 B0 A1 !B B'0 A2",
+        "A0 B0 A1 !B . . . B'0 A2",
         "3 A B'",
     ),
     # -- the gate
@@ -238,22 +243,59 @@ def test_no_backups_wanted() -> None:
     assert shown(Story(backups_max=0).tell("A0 B0 A1 B0 A1").views) == "1 A!"
 
 
+# -- a primary that pings, and works no more
+
+
+def test_f13_a_primary_without_progress_is_replaced() -> None:
+    story = Story().tell(PAIR + "A2%5 . A2%5 B2 . A2%5 B2")
+    assert shown(story.tell(". A2%5").views) == "2 A! =B"
+    assert story.due == {"B"}
+    assert shown(story.tell("B2").views) == "3 B"
+    assert story.causes[0] == ("A", "stuck", "no progress for 3 ticks")
+    # It is not recruited before it works again.
+    assert shown(story.tell("B3 . A3%5 B3").views) == "3 B!"
+    assert shown(story.tell("A3%6 B3").views) == "4 B A"
+
+
+def test_f13_but_not_if_nobody_else_can_lead() -> None:
+    story = Story().tell("A0 A1" + " A1%5 . A1%5" * 5)
+    assert shown(story.views) == "1 A!"
+    story = Story().tell(PAIR + "A2%5 !B" + " . A2%5" * 5)
+    assert shown(story.views) == "3 A"
+
+
+def test_f13_progress_of_any_kind_is_enough() -> None:
+    story = Story().tell(PAIR)
+    for progress in range(1, 9):
+        story.tell(f"A2%{progress} B2 . B2")
+    assert shown(story.views) == "2 A! =B"
+
+
 # -- refusals: a story, and the reason in the last Goodbye ("" for an answer)
 
 REFUSALS = {
     "a second process under a name": (PAIR + "B'0", "name in use"),
     "until the first is dead": (PAIR + ". . . B'0", ""),
-    "or gone": (PAIR + "!B B'0", ""),
+    "a lost connection is no death": (PAIR + "!B . . B'0", "name in use"),
+    "but silence is": (PAIR + "!B . . . B'0", ""),
     "or leaving": (PAIR + "B2~ B'0", ""),
-    "L7 a superseded one is never taken again": (PAIR + "!B B'0 B2", "superseded"),
-    "L7 not even when its successor is dead": (
-        PAIR + "!B B'0 !B' . . . B2",
+    "L7 a superseded one is never taken again": (
+        PAIR + "!B . . . B'0 B2",
         "superseded",
     ),
-    "nor when that is superseded, too": (PAIR + "!B B'0 !B' B''0 B2", "superseded"),
-    "and is heard out on its old connection": (PAIR + "!B B'0 ^B2", "superseded"),
+    "L7 not even when its successor is dead": (
+        PAIR + "!B . . . B'0 !B' . . . B2",
+        "superseded",
+    ),
+    "nor when that is superseded, too": (
+        PAIR + "!B . . . B'0 !B' . . . B''0 B2",
+        "superseded",
+    ),
+    "and is heard out on its old connection": (PAIR + "!B . . . B'0 ^B2", "superseded"),
     "V20 a number from the future": ("A0 A1 B2", "memory lost"),
-    "and nothing is answered after it": ("A0 A1 B2 A1", "memory lost"),
+    "which a stranger may have made up": ("A0 A1 B2 A1", ""),
+    "but not one that has served": ("A0 A1 A2", "memory lost"),
+    "and nothing is answered after it": ("A0 A1 A2 A1", "memory lost"),
 }
 
 
@@ -322,7 +364,7 @@ def test_who_is_due_makes_a_view_without_more_news(moves: str) -> None:
 
 def test_an_unreachable_server_is_recruited_again_after_a_while() -> None:
     story = Story().tell(PAIR + "A2-B A3")
-    for _ in range(roster.DOUBT_FACTOR * 3 - 1):
+    for _ in range(WAIT_DEADS * 3 - 1):
         story.tell(". A3 B3")
         assert shown(story.views) == "3 A!"
     assert shown(story.tell(". B3 A3").views) == "4 A B"
@@ -330,20 +372,50 @@ def test_an_unreachable_server_is_recruited_again_after_a_while() -> None:
 
 def test_and_after_other_idle_servers() -> None:
     story = Story().tell(PAIR + "A2-B A3")
-    for _ in range(roster.DOUBT_FACTOR * 3):
-        story.tell(". B3" + " A3" * (_ < roster.DOUBT_FACTOR * 3 - 1))
+    for _ in range(WAIT_DEADS * 3):
+        story.tell(". B3" + " A3" * (_ < WAIT_DEADS * 3 - 1))
     assert shown(story.tell("C0 A3").views) == "4 A C"
 
 
-def test_but_at_once_under_a_new_incarnation() -> None:
-    assert shown(Story().tell(PAIR + "A2-B A3 !B B'0 A3").views) == "4 A B'"
+def test_and_no_sooner_under_a_new_incarnation() -> None:
+    story = Story().tell(PAIR + "A2-B A3 !B . A3 . A3 . A3 B'0 A3")
+    assert shown(story.views) == "3 A!"
+    assert shown(story.tell(". B'3 A3 " * 24).views) == "4 A B'"
 
 
-def test_and_is_trusted_again_once_it_is_synced() -> None:
+def test_a_second_loss_waits_twice_as_long() -> None:
     story = Story().tell(PAIR + "A2-B A3" + " . A3 B3" * 24)
-    assert story.views.servers["B"].doubted == roster.DOUBT_FACTOR * 3
-    story.tell("A4+B")
-    assert story.views.servers["B"].doubted == NEVER
+    assert shown(story.tell("A3").views) == "4 A B"
+    story.tell("A4+B A4-B A5" + " . B5 A5" * (2 * 24 - 1))
+    assert shown(story.views) == "5 A!"
+    assert shown(story.tell(" . B5 A5").views) == "6 A B"
+
+
+def test_m2_whatever_the_cause() -> None:
+    """A server that stands still again and again is not recruited at once for ever."""
+    story = Story().tell(PAIR)
+    for loss in range(FREE_LOSSES_MAX + 1):
+        number = story.views.view.counter
+        story.tell(f". A{number} . A{number} . A{number} A{number + 1}")
+        assert shown(story.views) == f"{number + 1} A!"
+        story.tell(f"B0 A{number + 1}")
+        if loss < FREE_LOSSES_MAX:
+            assert shown(story.views) == f"{number + 2} A B"
+            story.tell(f"A{number + 2}+B B{number + 2}")
+    assert shown(story.views) == f"{number + 1} A!"
+    assert story.waits == "backup: B"
+    story.tell(f" . B0 A{number + 1}" * 24)
+    assert shown(story.views) == f"{number + 2} A B"
+
+
+def test_and_losses_are_forgiven_one_by_one() -> None:
+    story = Story().tell(PAIR + "A2-B A3")
+    assert story.views.servers["B"].damping.losses == FREE_LOSSES_MAX + 1
+    story.tell(". A3 B3 " * 47)
+    for losses in reversed(range(FREE_LOSSES_MAX + 1)):
+        story.tell(". A3 B3 ")
+        assert story.views.servers["B"].damping.losses == losses
+        story.tell(". A3 B3 " * 23)
 
 
 def test_and_those_who_were_not_reached_in_the_order_in_which_that_was() -> None:
@@ -383,8 +455,10 @@ def test_only_who_was_not_reached_is_doubted() -> None:
     story = recalled(Story(backups_max=3).tell(FOUR), backups_max=1)
     story.tell("B2-A C2-A D2-A")
     assert shown(story.views) == "3 D =B"
-    doubted = {n for n, each in story.views.servers.items() if each.doubted != NEVER}
-    assert doubted == {"A"}
+    waiting = {
+        name for name, each in story.views.servers.items() if each.damping.is_waiting(3)
+    }
+    assert waiting == {"A"}
 
 
 # -- members that move, and places that are no more

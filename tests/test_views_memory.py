@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.stories import CLUSTER, PAIR, TRIO, Story, member, recalled, shown
-from viewservice import roster
+from viewservice import lineage, roster
 from viewservice import views as rules
 from viewservice.memory import Memory
 from viewservice.server import NO_LINK, SUPERSEDED_MAX
@@ -18,8 +18,10 @@ from wire.messages import (
     VERSION,
     Goodbye,
     Hello,
+    Ping,
     View,
     ViewIs,
+    view_number,
 )
 
 OTHER = b"o" * 16
@@ -59,7 +61,9 @@ def test_and_a_name_is_kept_for_its_holder() -> None:
 
 
 def test_and_a_superseded_incarnation_is_still_known() -> None:
-    assert recalled(Story().tell("A0 A1 !A A'0")).tell("A1").goodbye == "superseded"
+    assert (
+        recalled(Story().tell("A0 A1 !A . . . A'0")).tell("A1").goodbye == "superseded"
+    )
 
 
 def test_and_a_lost_connection_is_no_hint_yet() -> None:
@@ -94,20 +98,144 @@ def test_the_first_view_waits_for_who_knows_better() -> None:
     assert shown(story.tell(". B0").views) == "1 B"
 
 
-@pytest.mark.parametrize("role", [SERVER, CLERK])
-@pytest.mark.parametrize("call", [(OTHER, 0), (OTHER, 7), (CLUSTER, 7), (b"", 7)])
-def test_f12_no_first_view_once_somebody_knew_better(
-    role: str, call: tuple[bytes, int]
-) -> None:
+def test_f12_no_first_view_beside_a_server_with_data() -> None:
     story = Story(grace=3).tell("A0")
-    assert reason(story.views.greeted(hello(*call, role, "B"))) == "memory lost"
+    assert reason(story.views.greeted(hello(OTHER, 7, who="B"))) == "memory lost"
     assert story.tell(". . . A0").goodbye == "memory lost"
     assert shown(story.views) == "nobody"
     assert reason(story.views.greeted(hello())) == "memory lost"
     assert story.waits == "memory lost"
-    again = recalled(story).tell(". . . A0")
-    assert again.goodbye == "memory lost"
-    assert again.waits == "memory lost"
+    # Anybody can say so, so it does not outlive the process; the caller does.
+    again = recalled(story).tell(". . .")
+    assert reason(again.views.greeted(hello(OTHER, 7, who="B"))) == "memory lost"
+    assert shown(again.tell("A0").views) == "nobody"
+
+
+def test_f12_nor_is_it_acknowledged() -> None:
+    """A fresh server was faster; the one with the data comes before the first
+    acknowledgement, and nothing was answered yet."""
+    story = Story(grace=3).tell("A0 . . . A0")
+    assert shown(story.views) == "1 A"
+    assert reason(story.views.greeted(hello(OTHER, 7, who="B"))) == "memory lost"
+    assert story.tell("A1").goodbye == "memory lost"
+    assert not story.views.acknowledged
+
+
+def test_once_acknowledged_a_founding_stands() -> None:
+    story = Story(grace=3).tell("A0 . . . A0 A1")
+    refusal = story.views.greeted(hello(OTHER, 7, who="B"))
+    assert refusal is not None
+    assert refusal.reason == "cluster"
+    assert OTHER.hex() in refusal.text
+    assert CLUSTER.hex() in refusal.text
+    assert not story.views.lost
+
+
+def test_what_clerks_know_is_no_evidence() -> None:
+    """F1: the claims of a caller that is no server change nothing."""
+    story = Story(grace=3).tell("A0")
+    for call in [(OTHER, 7), (CLUSTER, 7)]:
+        story.views.greeted(hello(*call, CLERK, "B"))
+    assert not story.views.lost
+    assert story.views.settling == 3
+    assert shown(story.tell(". . . A0").views) == "1 A"
+    # One that belongs to another cluster is not sent away for ever yet.
+    fresh = Story()
+    assert reason(fresh.views.greeted(hello(OTHER, 7, CLERK))) == "memory lost"
+    assert reason(story.tell("A1").views.greeted(hello(OTHER, 7, CLERK))) == "cluster"
+
+
+@pytest.mark.parametrize("number", [3, view_number(2, 9), view_number(7, 1)])
+def test_f1_what_a_stranger_claims_is_not_remembered(number: int) -> None:
+    story = Story().tell(PAIR)
+    before = story.views.memory()
+    assert reason(story.views.greeted(hello(CLUSTER, number, who="Z"))) == "memory lost"
+    assert not story.views.lost
+    assert story.views.memory() is before
+    # No view is created meanwhile, and `status` names it.
+    story.tell(". A2 . A2")
+    story.views.greeted(hello(CLUSTER, number, who="Z"))
+    assert story.waits == "settling: Z"
+    assert shown(story.tell(". A2 . A2").views) == "2 A! =B"
+    assert shown(story.tell(". A2").views) == "3 A"
+    assert story.waits == "acknowledgement: A"
+
+
+@pytest.mark.parametrize("who", ["A", "B"])
+@pytest.mark.parametrize("number", [3, view_number(2, 9), view_number(7, 1)])
+def test_f2_a_member_that_knows_another_view_proves_an_old_state(
+    who: str, number: int
+) -> None:
+    story = Story().tell(PAIR)
+    assert reason(story.views.greeted(hello(CLUSTER, number, who=who))) == "memory lost"
+    assert story.waits == "memory lost"
+    assert recalled(story).waits == "memory lost"
+
+
+def test_f2_so_does_its_ping() -> None:
+    for number in (3, view_number(2, 9)):
+        story = Story().tell(PAIR)
+        story.views.ping(story.links["B"], Ping(8, member("B"), number))
+        assert story.waits == "memory lost"
+
+
+def test_f2_the_same_name_is_not_the_same_server() -> None:
+    story = Story().tell(PAIR)
+    story.views.greeted(hello(CLUSTER, 3, who="B'"))
+    assert not story.views.lost
+    assert story.waits == "settling: B"
+
+
+def test_f2_a_view_draws_its_bits_when_it_is_created() -> None:
+    story = Story()
+    story.views.ping(1, Ping(1, member("A"), 0), bits=0xFFFF_FFFF)
+    number = story.views.view.number
+    assert number == view_number(1, 0xFFFF_FFFF)
+    story.views.ping(1, Ping(2, member("A"), 1), bits=5)
+    assert not story.views.acknowledged  # that is view 1 of another history
+    assert story.waits == "memory lost"
+    story = Story()
+    story.views.ping(1, Ping(1, member("A"), 0), bits=0xFFFF_FFFF)
+    story.views.ping(1, Ping(2, member("A"), number), bits=5)
+    assert story.views.acknowledged
+
+
+def test_f2_after_a_restart_every_living_server_has_time_to_call() -> None:
+    """The reproduction: a file that was rolled back to view 2, and the members of
+    view 3 that call later than the dead time, but within the margin."""
+    before = Story(grace=8).tell(". . . . . . . . " + PAIR)
+    old = recalled(before)
+    before.tell(". B2 C0 . B2 C0 . B2 C0 B3+C C3")
+    assert shown(before.views) == "3 B! =C"
+    old.tell("A2 . A2 D0 . A2 D0 . A2 D0 . A2 D0 . A2 D0 . A2 D0")
+    assert shown(old.views) == "2 A! =B"
+    assert not old.due
+    assert old.tell("B3").goodbye == "memory lost"
+
+
+def test_f2_and_one_that_calls_later_is_found_out() -> None:
+    before = Story().tell(PAIR)
+    old = recalled(before)
+    before.views.ping(9, Ping(1, member("C"), 0))
+    for _ in range(3):
+        before.views.tick()
+        before.views.ping(before.links["B"], Ping(2, member("B"), 2), bits=7)
+    theirs = before.views.view.number
+    assert theirs == view_number(3, 7)
+    old.tell("A2 . A2 . A2 . A2")
+    assert shown(old.views) == "3 A"
+    assert old.views.view.number != theirs
+    refusal = old.views.greeted(hello(CLUSTER, theirs, who="B"))
+    assert reason(refusal) == "memory lost"
+    assert old.waits == "memory lost"
+
+
+def test_a_view_of_too_long_ago_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "VIEWS_KEPT_MAX", 2)
+    story = Story().tell(PAIR + ". B2 . B2 . B2")
+    assert shown(story.views) == "3 B"
+    assert story.tell("A1").goodbye == "superseded"
+    assert not story.tell("C2").goodbye
 
 
 def test_observers_are_always_let_in() -> None:
@@ -120,18 +248,12 @@ def test_an_old_state_file_is_a_lost_memory() -> None:
     story = recalled(old).tell("A2")
     assert story.goodbye == "memory lost"
     assert shown(story.tell(". . . . B0 A1").views) == "1 A!"
-    # To those of other clusters, too, this one has nothing to say any more.
+    # Callers of other clusters are turned away for the same reason.
     assert reason(story.views.greeted(hello(OTHER))) == "memory lost"
 
 
-def test_one_view_too_many_is_a_lost_memory() -> None:
-    story = Story().tell("A0 A1")
-    assert story.views.greeted(hello(CLUSTER, 1)) is None
-    assert reason(story.views.greeted(hello(CLUSTER, 2))) == "memory lost"
-
-
 def test_a_cluster_with_a_view_turns_others_away() -> None:
-    story = Story().tell("A0")
+    story = Story().tell("A0 A1")
     assert reason(story.views.greeted(hello(OTHER, 9))) == "cluster"
     assert not story.views.lost
     assert story.views.greeted(hello(CLUSTER, 1)) is None
@@ -164,7 +286,7 @@ def test_history_is_bounded_and_ends_with_the_newest() -> None:
 def test_superseded_incarnations_are_bounded() -> None:
     story = Story().tell("A0")
     for count in range(1, SUPERSEDED_MAX + 4):
-        story.tell("!A" + "'" * (count - 1) + " A" + "'" * count + "0")
+        story.tell("!A" + "'" * (count - 1) + " . . . A" + "'" * count + "0")
     gone = story.views.servers["A"].superseded
     assert tuple(range(3, SUPERSEDED_MAX + 3)) == gone
 
@@ -225,7 +347,7 @@ def test_a_copy_is_independent() -> None:
     ("first", "second"),
     [
         (PAIR + ". . . .", PAIR + ". . . . . ."),
-        (PAIR + "A2-B !B" + " . A3" * 24, PAIR + "A2-B !B" + " . A3" * 30),
+        (PAIR + "A2-B !B" + " . A3" * 96, PAIR + "A2-B !B" + " . A3" * 97),
     ],
 )
 def test_a_fingerprint_forgets_what_no_rule_sees(first: str, second: str) -> None:

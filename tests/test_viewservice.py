@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tests.stories import CLUSTER, member
 from viewservice.options import Settings
+from viewservice.roster import SERVERS_MAX
 from viewservice.service import ViewService
 from viewservice.statefile import StateFile, Volatile, decode
 from wire.codec import ProtocolError
@@ -29,9 +34,12 @@ from wire.messages import (
     Report,
     Status,
     StatusIs,
+    Unreachable,
     ViewIs,
     Wait,
     Watch,
+    counter_of,
+    view_number,
 )
 
 SEEDS = itertools.count()
@@ -67,20 +75,37 @@ class Caller:
     def leave(self) -> None:
         self.world.service.link_closed(self, "gone")
 
+    def service_view(self) -> int:
+        """The counter of the view that there is."""
+        return self.world.service.views.view.counter
+
     def pushes(self) -> list[int]:
         """The numbers of the views that it was told unasked."""
         views = [each for each in self.told if isinstance(each, ViewIs)]
         return [each.view.number for each in views if not each.answers]
 
 
+class NoBits(Random):
+    """Draws no bits for views, so that a number is a counter."""
+
+    def getrandbits(self, k: int, /) -> int:
+        return 0 if k == 32 else super().getrandbits(k)
+
+
+class Quick(Settings):
+    """Begins to create views after three ticks."""
+
+    margin_ticks = 3
+
+
 class World:
     """A service that has begun, on a reactor in memory."""
 
     def __init__(self, path: Path | None, **settings: Any) -> None:
-        self.settings = Settings(dead_pings=3, **settings)
+        self.settings = Quick(dead_pings=3, **settings)
         storage = Volatile() if path is None else StateFile(path)
         self.reactor = MemoryReactorClock()
-        random = Random(next(SEEDS))
+        random = NoBits(next(SEEDS))
         #: Why the process would have ended.
         self.failures: list[str] = []
         self.service = ViewService(
@@ -183,7 +208,8 @@ def test_nothing_is_told_that_could_not_be_remembered(
     if first == "a view":
         a.say(Ping(9, member("A"), 2, unreachable=("B",)))
     else:
-        a.say(Ping(9, member("A"), 3))
+        cluster = world.service.views.cluster
+        Caller(world, Hello(VERSION, SERVER, cluster, 3, member("A")))
     b.say(Ping(9, member("B"), 2))
     c.say(Status())
     world.tick(5)
@@ -322,7 +348,7 @@ def test_who_was_refused_is_shown_until_it_is_let_in_or_silent(path: Path) -> No
     ] == status["refused"]
     assert status["waiting"]["code"] == "first server"
     assert "A (cluster)" in status["waiting"]["text"]
-    assert "restart it" in status["waiting"]["text"]
+    assert "a restarted server is empty" in status["waiting"]["text"]
     world.server("A").ping(0)
     assert world.status()["refused"] == []
     Caller(world, old)
@@ -359,19 +385,184 @@ def test_the_cluster_is_named_once_there_is_a_view(path: Path) -> None:
 
 def test_f12_lost_memory_is_remembered_told_and_shown(path: Path) -> None:
     world = World(path)
+    a, b = world.pair()
+    cluster = world.service.views.cluster
+    # The primary has been in a view that this view service has not created.
+    theirs = view_number(3, 77)
+    back = Caller(world, Hello(VERSION, SERVER, cluster, theirs, member("A")))
+    assert back.refused
+    assert back.refused.reason == "memory lost"
+    assert decode(path.read_bytes()).lost == back.refused.text
+    world.tick(9)
+    for caller in a, b:
+        answer = caller.ping(2)
+        assert isinstance(answer, Goodbye)
+        assert answer.reason == "memory lost"
+    status = world.status()
+    assert status["memory_lost"]
+    assert status["waiting"]["code"] == "memory lost"
+    assert status["view"]["number"] == 2
+
+
+def test_f12_what_a_stranger_claims_ends_with_the_process(path: Path) -> None:
+    world = World(path)
     fresh = world.server("C")
     old = Caller(world, Hello(VERSION, SERVER, b"o" * 16, 7, member("A")))
     assert old.refused
     assert old.refused.reason == "memory lost"
-    assert decode(path.read_bytes()).lost == old.refused.text
     world.tick(9)
     answer = fresh.ping(0)
     assert isinstance(answer, Goodbye)
-    assert answer.reason == "memory lost"
-    status = world.status()
-    assert status["memory_lost"]
-    assert status["waiting"]["code"] == "memory lost"
-    assert status["view"]["primary"] is None
+    assert world.status()["memory_lost"]
+    assert decode(path.read_bytes()).lost == ""
+
+
+def test_f1_a_ping_of_an_unknown_view_needs_a_cluster(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    stranger = world.server("Z")
+    with pytest.raises(ProtocolError, match="names no cluster"):
+        stranger.ping(3)
+    assert not world.status()["memory_lost"]
+    assert world.service.views.settling == 0
+
+
+def test_f2_views_get_bits_from_the_randomness_of_the_service() -> None:
+    numbers = set()
+    for seed in range(8):
+        world = World(None)
+        world.service._random = Random(seed)
+        world.tick(3)
+        world.server("A").ping(0)
+        numbers.add(world.service.views.view.number)
+    assert len(numbers) == 8
+    assert {counter_of(number) for number in numbers} == {1}
+
+
+def test_f13_clerks_report_a_primary_that_they_cannot_reach() -> None:
+    world = World(None)
+    a, b = world.pair()
+    clerks = [world.caller(CLERK) for _ in range(3)]
+    for clerk in clerks:
+        clerk.say(Unreachable("A"))
+    clerks[2].leave()
+    clerks[1].say(Unreachable("B"))
+
+    def cut_off() -> dict[str, int]:
+        a.ping(2, synced=("B",))
+        b.ping(2)
+        servers = world.status()["servers"]
+        return {each["name"]: each["clerks_cut_off"] for each in servers}
+
+    assert cut_off() == {"A": 1, "B": 1}
+    waiting = world.status()["waiting"]
+    assert (waiting["code"], waiting["for"]) == ("clerks", ["A"])
+    assert "tcp:a:1" in waiting["text"]
+    assert a.service_view() == 2  # it decides nothing
+    world.tick(60)
+    clerks[0].say(Unreachable("A"))
+    assert cut_off() == {"A": 1, "B": 1}
+    world.tick(100)
+    assert cut_off() == {"A": 1, "B": 0}
+    world.tick(60)
+    assert cut_off() == {"A": 0, "B": 0}
+
+
+def test_u2_a_server_with_another_machine_is_refused_when_it_calls() -> None:
+    world = World(None)
+    first, wrong = (
+        Caller(world, Hello(VERSION, SERVER, member=member(who), machine=machine))
+        for who, machine in (("A", "m:one"), ("B", "m:two"))
+    )
+    world.tick(3)
+    assert isinstance(first.ping(0), ViewIs)
+    assert isinstance(wrong.ping(0), ViewIs)  # nothing was answered yet
+    first.ping(1)
+    answer = wrong.ping(1)
+    assert isinstance(answer, Goodbye)
+    assert answer.reason == "machine"
+    assert "m:one" in answer.text
+    assert "m:two" in answer.text
+    again = Caller(world, Hello(VERSION, SERVER, member=member("C"), machine="m:two"))
+    assert again.refused
+    assert again.refused.reason == "machine"
+    assert world.status()["refused"][0]["code"] == "machine"
+
+
+# -- with many servers
+
+
+def crowd(count: int, **settings: Any) -> list[Caller]:
+    """The view (s0; s1), acknowledged, and the others idle."""
+    world = World(None, **settings)
+    callers = [world.server(f"s{number}") for number in range(count)]
+    world.tick(3)
+    for each in callers:
+        each.ping(0)
+    callers[0].ping(1)
+    for each in callers:
+        each.ping(2, synced=("s1",))
+    assert world.service.views.acknowledged
+    return callers
+
+
+def cost(action: Callable[[], object]) -> int:
+    """How many Python functions *action* calls."""
+    count = 0
+
+    def called(_: FrameType, event: str, __: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(called)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_m3_a_ping_that_changes_nothing_costs_the_same() -> None:
+    few, many = crowd(20), crowd(200)
+    for at, synced in ((0, ("s1",)), (1, ()), (-1, ())):
+        one, other = (
+            cost(functools.partial(each[at].ping, 2, synced=synced))
+            for each in (few, many)
+        )
+        assert one == other
+
+
+def test_m3_nor_does_a_free_place_that_nobody_can_take() -> None:
+    """All others are dead, and are looked through once in a tick."""
+    costs = []
+    for callers in crowd(20), crowd(200):
+        world = callers[0].world
+        for each in callers[1:]:
+            each.leave()
+        for _ in range(3):
+            world.tick()
+            callers[0].ping(2, synced=("s1",))
+        callers[0].ping(3)
+        assert world.service.views.waiting() is not None
+        callers[0].ping(3)
+        costs.append(cost(functools.partial(callers[0].ping, 3)))
+    assert len(set(costs)) == 1, costs
+
+
+def test_m3_the_declared_bound_is_run_at() -> None:
+    callers = crowd(SERVERS_MAX)
+    world = callers[0].world
+    for _ in range(3):
+        world.tick()
+        for each in callers[1:]:
+            each.ping(2)
+    assert world.service.views.view.counter == 3
+    assert callers[1].pushes()[-1] <= 3
+    assert callers[-1].pushes()[-1] == 3
+    assert world.status()["view"]["primary"] == "s1"
+    stranger = world.server("one too many")
+    answer = stranger.ping(0)
+    assert isinstance(answer, ViewIs)  # s0 is dead, and is forgotten for it
 
 
 # -- what is shown -------------------------------------------------------------------
@@ -388,6 +579,7 @@ def test_status_is_the_document_of_the_design(path: Path) -> None:
     assert status["cluster"] == world.service.views.cluster.hex()
     assert status["view"] == {
         "number": 2,
+        "id": "0000000000000002",
         "primary": "A",
         "backups": ["B"],
         "holders": [],
@@ -410,6 +602,7 @@ def test_status_is_the_document_of_the_design(path: Path) -> None:
         "position": {"commit": 7, "log": 9},
         "waiting": {"for": ["B"], "code": "backup", "text": "for B"},
         "transfer_bytes": 5,
+        "clerks_cut_off": 0,
     }
     assert status["waiting"] is None
     last = status["history"][-1]

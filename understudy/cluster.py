@@ -49,7 +49,9 @@ class Cluster:
     def started(self) -> bool:
         """Go on starting -> whether all listen.  Raises `DidNotStart`."""
         if self.views.process is None:
-            self.views.start()
+            # Its servers are new, so there is nothing to wait for.  A later life
+            # goes on with the state of this one.
+            self.views.start("--new-cluster")
         for daemon in self.all():
             if not daemon.is_running() and daemon.endpoint is None:
                 why = daemon.complaint().rstrip(".")

@@ -72,8 +72,9 @@ class Daemon:
         assert self.process is not None, f"{self.name} was never started"
         return self.process.pid
 
-    def start(self) -> None:
-        """A new life.  Raises RuntimeError if the last one has not ended."""
+    def start(self, *more: str) -> None:
+        """A new life, with *more* arguments for this one.  Raises RuntimeError if
+        the last one has not ended."""
         if self.is_running():
             raise RuntimeError(f"{self.name} (process {self.pid}) is running already")
         self._at = self.log.stat().st_size if self.log.exists() else 0
@@ -81,7 +82,7 @@ class Daemon:
         self.is_paused = False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 -- our own arguments
-                self.arguments,
+                (*self.arguments, *more),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -176,7 +176,7 @@ async def _all(asking: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
 def _document(comparison: Comparison) -> dict[str, Any]:
     return {
         "same": comparison.is_same,
-        "view": comparison.view.number,
+        "view": comparison.view.counter,
         "index": comparison.index,
         "members": [
             {
@@ -192,7 +192,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 def _lines(comparison: Comparison) -> list[str]:
     names = " and ".join(comparison.answers)
-    where = f"view {comparison.view.number}, index {comparison.index}"
+    where = f"view {comparison.view.counter}, index {comparison.index}"
     if len(comparison.answers) == 1:
         verdict = f"ok, but there is only {names} to compare ({where})"
     elif comparison.is_same:

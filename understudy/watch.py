@@ -75,7 +75,7 @@ def change_document(message: ViewIs) -> dict[str, Any]:
     """The view and its causes, in the shape of ``status --json``'s history."""
     view, change = message.view, message.change
     return {
-        "number": view.number,
+        "number": view.counter,
         "primary": view.primary and view.primary.name,
         "backups": [member.name for member in view.backups],
         "holders": list(view.holders),

@@ -27,12 +27,10 @@ CAUSES: Final = {
     "leaving": "it said that it is stopping",
     "unreachable": "a backup that the primary cannot reach",
     "cut off": "a primary whom no eligible backup hears, and they are two or more",
+    "stuck": "a primary that pings, and does none of its own work",
     "moved": "the same copy of the data under another address",
     "surplus": "the view had more backups than are configured",
 }
-
-#: Who leaves a view for one of these may not be found there again at once.
-DOUBTS: Final = ("unreachable", "cut off")
 
 
 def of_change(views: Views, proposed: View) -> Iterator[Cause]:
@@ -55,6 +53,8 @@ def _why_gone(views: Views, member: Member) -> tuple[str, str]:
     if server is not None and views.roster.is_dead(member):
         return server.evidence()
     primary = views.view.primary
+    if member.is_same_copy(primary) and views.roster.is_stuck(member):
+        return "stuck", f"no progress for {server.stuck if server else 0} ticks"
     if member.is_same_copy(primary):
         return "cut off", "unreachable from " + ", ".join(sorted(views.cut_off))
     if member.name in views.unreachable and primary is not None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from viewservice.lineage import Lineage
 from wire.messages import Change, Member, View
 
 
@@ -21,6 +22,8 @@ class Known(Struct, frozen=True, gc=False):
 
     member: Member
     superseded: tuple[int, ...] = ()
+    #: Has this incarnation been a member of a view?
+    served: bool = False
 
 
 class Memory(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -33,6 +36,11 @@ class Memory(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     #: Servers in the order in which they began to wait.
     servers: tuple[Known, ...]
     history: tuple[Change, ...]
+    #: The identities of all views so far.
+    lineage: Lineage = Lineage()
+    #: The state machine of this cluster, ``module:factory``; "" before its first
+    #: view.
+    machine: str = ""
     #: How it was found out that this memory is older than the cluster, or "".
     lost: str = ""
     #: Whether an operator said that callers of another cluster are to be

@@ -4,6 +4,7 @@ What an operator types, checked before anything is begun.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from attrs import frozen
@@ -67,6 +68,14 @@ class Options(usage.Options):
             raise usage.UsageError("--state: a file name is needed")
 
 
+#: What a server may need to call again, seconds: to find that a connection does
+#: not come about, to wait before the next attempt, and at least so long for a
+#: Hello where it has another address to try (``docs/design.md``, section 4, rule 14).
+CONNECT_S: Final = 1.0
+REDIAL_S: Final = 0.2
+HELLO_S: Final = 0.5
+
+
 @frozen
 class Settings:
     """What a view service is told at its start."""
@@ -77,6 +86,14 @@ class Settings:
     backups_max: int = 1
     strict: bool = False
     new_cluster: bool = False
+
+    @property
+    def margin_ticks(self) -> int:
+        """Ticks in which every living server calls a view service that has just
+        begun to listen: one failed attempt, the pause after it, and the next."""
+        dead_s = self.dead_pings * self.ping_interval_ms / 1000
+        margin_s = CONNECT_S + max(HELLO_S, dead_s) + REDIAL_S + dead_s
+        return math.ceil(margin_s * 1000 / self.ping_interval_ms)
 
 
 def _whole(option: str, text: str, least: int, most: int) -> int:

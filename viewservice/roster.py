@@ -16,16 +16,21 @@ from attrs import Factory, define, field
 from attrs.validators import ge
 from msgspec.structs import replace
 
-from viewservice.server import NEVER, Server, superseding
+from viewservice.damping import FREE_LOSSES_MAX
+from viewservice.memory import Known
+from viewservice.server import Server, superseding
 from wire.messages import Goodbye, Member, Ping
 
 #: Servers that are remembered.  Past it one that is dead and not needed is
 #: forgotten; if there is none, a new server is turned away.
 SERVERS_MAX: Final = 1000
 
-#: Dead times that must pass before a server that could not be reached is tried
-#: again: often enough to come back by itself, seldom enough not to flap.
-DOUBT_FACTOR: Final = 8
+#: The causes of a lost place that count against a server, and those after which
+#: it is no use to try it again at once.
+LOSSES: Final = frozenset(
+    {"silent", "disconnected", "restarted", "unreachable", "cut off", "stuck"}
+)
+UNREACHABLE: Final = frozenset({"unreachable", "cut off"})
 
 
 @define
@@ -40,12 +45,18 @@ class Roster:
 
     #: By name, in the order in which they began to wait for a place.
     servers: dict[str, Server] = field(factory=dict, init=False)
+    #: `known`, while nothing of it has changed.
+    _known: tuple[Known, ...] | None = field(default=None, init=False)
+    #: Was nobody to be recruited when that was last looked at, and has nothing
+    #: happened since that could have changed it?  Spares each ping a look at all.
+    _is_nobody_idle: bool = field(default=False, init=False)
 
     def heard(
-        self, link: int, ping: Ping, needed: Container[str]
+        self, link: int, ping: Ping, needed: Container[str], machine: str = ""
     ) -> Server | Goodbye | None:
         """A sign of life.  -> the server, why it is turned away, or None if it
-        does not count.  The names *needed* are not forgotten to make room."""
+        does not count.  The names *needed* are not forgotten to make room;
+        *machine* is what the server replicates."""
         name, incarnation = ping.member.name, ping.member.incarnation
         known = self.servers.get(name)
         if known is None:
@@ -53,7 +64,7 @@ class Roster:
                 return Goodbye(
                     "full", f"{SERVERS_MAX} servers are known, and none is to spare"
                 )
-            return self._note(Server(ping.member), link, ping)
+            return self._note(Server(ping.member, machine=machine), link, ping)
         if incarnation in known.superseded:
             return Goodbye(
                 "superseded",
@@ -68,9 +79,12 @@ class Roster:
                     f"{name} is held by incarnation {known.member.incarnation:016x} "
                     f"at {known.member.address}; give this server another --name",
                 )
-            return self._note(superseding(known, ping.member), link, ping)
+            newer = replace(superseding(known, ping.member), machine=machine)
+            return self._note(newer, link, ping)
         if link < known.link or (link == known.link and not known.connected):
             return None
+        if machine and machine != known.machine:
+            known = replace(known, machine=machine)
         return self._note(known, link, ping)
 
     def disconnected(self, link: int) -> None:
@@ -84,12 +98,13 @@ class Roster:
     def tick(self) -> None:
         """One ping interval has passed."""
         self.grace = max(0, self.grace - 1)
+        self._is_nobody_idle = False
         for name, server in self.servers.items():
-            doubted = server.doubted
-            if doubted != NEVER:
-                doubted = min(self.doubt_ticks, doubted + 1)
             self.servers[name] = replace(
-                server, silent=server.silent + 1, doubted=doubted
+                server,
+                silent=server.silent + 1,
+                stuck=server.stuck + 1 if server.progress else 0,
+                damping=server.damping.ticked(self.dead_pings),
             )
 
     def paused(self) -> None:
@@ -116,36 +131,73 @@ class Roster:
         same = server is not None and member.is_same_copy(server.member)
         return server.member if server is not None and same else member
 
-    def idle(self, serving: tuple[Member, ...]) -> list[Member]:
-        """Who may be recruited: connected, alive, not *serving*, and not doubted
-        of late; the one that waited longest first, but the doubted last."""
-        idle = [
-            server
-            for server in self.servers.values()
-            if server.connected
-            and not server.is_dead(self.dead_pings)
-            and (server.doubted == NEVER or server.doubted >= self.doubt_ticks)
-            and not any(server.member.is_same_copy(member) for member in serving)
-        ]
-        idle.sort(key=lambda server: server.doubted != NEVER)
-        return [server.member for server in idle]
+    def idle(self, serving: tuple[Member, ...], count: int) -> list[Member]:
+        """Up to *count* servers to recruit: connected, alive, at work, not *serving*,
+        and not waiting for what they have lost.  The one that waited longest
+        comes first, but those that keep losing their place come last."""
+        if count <= 0 or self._is_nobody_idle:
+            return []
+        found: list[Member] = []
+        doubtful: list[Member] = []
+        dead_pings = self.dead_pings
+        for server in self.servers.values():
+            damping = server.damping
+            if (
+                server.connected
+                and not server.is_dead(dead_pings)
+                and not server.is_stuck(dead_pings)
+                and not damping.is_waiting(dead_pings)
+                and not any(server.member.is_same_copy(each) for each in serving)
+            ):
+                calm = damping.losses <= FREE_LOSSES_MAX
+                (found if calm else doubtful).append(server.member)
+                if len(found) == count:
+                    return found
+        self._is_nobody_idle = not found and not doubtful
+        return (found + doubtful)[:count]
 
-    def retired(self, name: str, *, doubted: bool) -> None:
-        """A living server has lost its place: it begins to wait now, and if it
-        is *doubted* that it can be reached, for long (rule 10)."""
-        server = self.servers.pop(name)
-        self.servers[name] = replace(server, doubted=0) if doubted else server
+    def retired(self, name: str, code: str) -> None:
+        """A server has lost its place for the reason *code*; if it lives, it
+        begins to wait for the next one now."""
+        server = self.servers.pop(name, None)
+        if server is None:
+            return
+        if code in LOSSES:
+            unreachable = code in UNREACHABLE
+            damping = server.damping.lost(unreachable=unreachable)
+            server = replace(server, damping=damping)
+        self.servers[name] = server
+        self._known = None
+        self._is_nobody_idle = False
 
-    def trusted(self, name: str) -> None:
-        """It has been reached after all."""
-        server = self.servers.get(name)
-        if server is not None and server.doubted != NEVER:
-            self.servers[name] = replace(server, doubted=NEVER)
+    def recruited(self, name: str) -> None:
+        """A server is a member of a view from now on."""
+        server = self.servers[name]
+        if not server.served:
+            self.servers[name] = replace(server, served=True)
+            self._known = None
 
-    @property
-    def doubt_ticks(self) -> int:
-        """How long a server that could not be reached is not tried again."""
-        return DOUBT_FACTOR * self.dead_pings
+    def has_served(self, member: Member) -> bool:
+        """Whether this very copy of the data has been a member of a view."""
+        server = self.servers.get(member.name)
+        return (
+            server is not None and server.served and member.is_same_copy(server.member)
+        )
+
+    def is_stuck(self, member: Member) -> bool:
+        """Whether that server pings and does no work."""
+        server = self.servers.get(member.name)
+        return server is not None and server.is_stuck(self.dead_pings)
+
+    def known(self) -> tuple[Known, ...]:
+        """What must be remembered of all servers; the same object until that
+        changes."""
+        if self._known is None:
+            self._known = tuple(
+                Known(server.member, server.superseded, server.served)
+                for server in self.servers.values()
+            )
+        return self._known
 
     def copy(self) -> Roster:
         """An independent copy."""
@@ -153,6 +205,8 @@ class Roster:
         twin.dead_pings = self.dead_pings
         twin.grace = self.grace
         twin.servers = self.servers.copy()
+        twin._known = self._known
+        twin._is_nobody_idle = self._is_nobody_idle
         return twin
 
     def fingerprint(self, serving: Container[str]) -> tuple[object, ...]:
@@ -169,16 +223,26 @@ class Roster:
         """Its silence ends here; if it was dead, it begins to wait anew."""
         name = ping.member.name
         old = self.servers.get(name)
+        if old is None or old.link != link or old.is_stuck(self.dead_pings):
+            self._is_nobody_idle = False
         if old is not None and self.is_dead(ping.member):
             del self.servers[name]
+            self._known = None
+            self._is_nobody_idle = False
         server = self.servers[name] = Server(
             ping.member,
             link,
             connected=True,
             leaving=ping.leaving,
-            doubted=known.doubted,
+            progress=ping.progress,
+            stuck=known.stuck if ping.progress == known.progress else 0,
+            damping=known.damping,
+            served=known.served,
+            machine=known.machine,
             superseded=known.superseded,
         )
+        if old is None or old.member != ping.member:
+            self._known = None
         return server
 
     def _make_room(self, needed: Container[str]) -> bool:
@@ -188,5 +252,6 @@ class Roster:
         for name, server in self.servers.items():
             if name not in needed and server.is_dead(self.dead_pings):
                 del self.servers[name]
+                self._known = None
                 return True
         return False

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from viewservice.damping import NO_LOSS, Damping
 from wire.messages import Member
 
 #: How many incarnations that lost their name are remembered for each name.  One
@@ -23,9 +24,6 @@ SUPERSEDED_MAX: Final = 16
 #: The link of a server that has not called since the view service started:
 #: older than any that there can be.
 NO_LINK: Final = -1
-
-#: `Server.doubted` of a server that nobody has found unreachable.
-NEVER: Final = -1
 
 
 class Server(Struct, frozen=True, gc=False):
@@ -41,8 +39,16 @@ class Server(Struct, frozen=True, gc=False):
     hint: int = 0
     #: It said that it is stopping.
     leaving: bool = False
-    #: Ticks since a view was made without it because it could not be reached.
-    doubted: int = NEVER
+    #: What its last pings have shown of its own work, and for how many ticks that
+    #: has not changed; 0: it shows nothing.
+    progress: int = 0
+    stuck: int = 0
+    #: What the places that it has lost cost it.
+    damping: Damping = NO_LOSS
+    #: Has this incarnation been a member of a view?
+    served: bool = False
+    #: The state machine that it replicates, as its Hello names it.
+    machine: str = ""
     #: Earlier incarnations of this name, oldest first; never taken again.
     superseded: tuple[int, ...] = ()
 
@@ -51,9 +57,13 @@ class Server(Struct, frozen=True, gc=False):
         return self.leaving or self.silent + self.hint >= dead_pings
 
     def holds_its_name(self, dead_pings: int) -> bool:
-        """Whether another incarnation must be refused.  One that is known only
-        from before a restart of the view service has time to call, too."""
-        return (self.connected or self.link == NO_LINK) and not self.is_dead(dead_pings)
+        """Whether another incarnation must be refused.  A lost connection is a
+        hint and takes no name away; silence for the whole dead time does."""
+        return not self.leaving and self.silent < dead_pings
+
+    def is_stuck(self, dead_pings: int) -> bool:
+        """Whether it pings, and has done no work for as long as means death."""
+        return self.stuck >= dead_pings
 
     def evidence(self) -> tuple[str, str]:
         """Code and words for why it counts as dead, if it does."""
@@ -75,7 +85,9 @@ class Server(Struct, frozen=True, gc=False):
             0 if dead else self.silent,
             0 if dead else self.hint,
             self.leaving,
-            self.doubted,
+            self.is_stuck(dead_pings) or self.stuck,
+            self.damping,
+            self.served,
             self.superseded,
         )
 
@@ -83,4 +95,4 @@ class Server(Struct, frozen=True, gc=False):
 def superseding(old: Server, member: Member) -> Server:
     """*member* takes the name over from another incarnation."""
     gone = (*old.superseded, old.member.incarnation)
-    return Server(member, superseded=gone[-SUPERSEDED_MAX:])
+    return Server(member, damping=old.damping, superseded=gone[-SUPERSEDED_MAX:])

@@ -20,6 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from viewservice import status
+from viewservice.complaints import Complaints
+from viewservice.memory import Memory
 from viewservice.options import DEFAULT_STATE, Options, Settings
 from viewservice.refusals import Refusals
 from viewservice.roster import Roster
@@ -42,8 +44,10 @@ from wire.messages import (
     Report,
     Status,
     StatusIs,
+    Unreachable,
     View,
     Watch,
+    counter_of,
 )
 
 _log = get_logger("viewservice.service")
@@ -89,11 +93,15 @@ class ViewService(Logged, Service):
         self._reports: dict[str, Report] = {}
         #: Who was turned away.
         self._refusals = Refusals()
+        #: Which servers clerks cannot reach.
+        self._complaints = Complaints()
         #: What was told to servers and to the log.
         self._view = View()
         self._acknowledged = False
         self._lost = ""
         self._alive: set[str] = set()
+        #: What was last remembered.
+        self._remembered: Memory | None = None
         #: Links whose next ping makes a view, and who have been asked for it.
         self._asked: set[int] = set()
         #: What was decided could not be remembered, so it must not be told.
@@ -125,6 +133,7 @@ class ViewService(Logged, Service):
         limits: dict[str, Any] = {
             "backups_max": settings.backups_max,
             "strict": settings.strict,
+            "margin_ticks": settings.margin_ticks,
         }
         if settings.new_cluster:
             aside = self._storage.set_aside(self._now())
@@ -144,7 +153,7 @@ class ViewService(Logged, Service):
             "listening",
             endpoint=endpoint,
             cluster=self.views.cluster.hex(),
-            number=view.number,
+            number=view.counter,
             primary=view.primary and view.primary.name,
             state=self._storage.path and str(self._storage.path),
         )
@@ -202,23 +211,35 @@ class ViewService(Logged, Service):
         elif isinstance(message, Watch):
             self._watchers[link] = None
             link.send(self.views.view_is())
+        elif isinstance(message, Unreachable):
+            now_s = self._reactor.seconds()
+            if message.name not in self._complaints.counts(now_s):
+                _log.warning("clerks.cut_off", name=message.name, clerk=link.peer)
+            self._complaints.add(now_s, link.id, message.name)
         elif isinstance(message, Status):
-            interval_ms = self._settings.ping_interval_ms
-            refused = self._refusals.lately(self._reactor.seconds())
-            document = status.document(self.views, self._reports, interval_ms, refused)
+            now_s = self._reactor.seconds()
+            document = status.document(
+                self.views,
+                self._reports,
+                self._settings.ping_interval_ms,
+                self._refusals.lately(now_s),
+                self._complaints.counts(now_s),
+            )
             link.send(StatusIs(document))
 
     def link_closed(self, link: Link, reason: str) -> None:
         """A caller is gone."""
         self._watchers.pop(link, None)
+        self._complaints.drop(link.id)
         if self._servers.pop(link.id, None) is not None:
             _log.debug("server.disconnected", peer=link.peer, reason=reason)
             self.views.disconnected(link.id)
             self._follow()
 
     def _on_ping(self, link: Link, ping: Ping) -> None:
-        _check(link, ping)
-        answer = self.views.ping(link.id, ping)
+        self._check(link, ping)
+        bits = self._random.getrandbits(32)
+        answer = self.views.ping(link.id, ping, bits, link.hello.machine)
         if isinstance(answer, Goodbye):
             if self._remember():
                 self._refusals.add(self._reactor.seconds(), ping.member, answer)
@@ -226,12 +247,35 @@ class ViewService(Logged, Service):
             return
         self._refusals.drop(ping.member)
         self._reports[ping.member.name] = ping.report
+        self._tell_life(ping.member.name)
         self._follow(link, ping.serial)
+
+    def _check(self, link: Link, ping: Ping) -> None:
+        """A connection speaks for one server, at an address that can be dialled, and
+        of views of the cluster that it has named."""
+        member, cluster = link.hello.member, link.hello.cluster
+        if not ping.member.is_same_copy(member):
+            raise ProtocolError(
+                "protocol", f"a ping of {ping.member.name} from another server"
+            )
+        if not cluster and not self.views.knows(ping.number):
+            raise ProtocolError(
+                "protocol",
+                f"a ping names view {counter_of(ping.number)}, which is not known "
+                "here, and its Hello names no cluster",
+            )
+        if member is None or ping.member.address != member.address:
+            try:
+                parse_address(ping.member.address)
+            except ValueError as error:
+                raise ProtocolError("protocol", str(error)) from error
 
     # -- time -------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self.views.tick()
+        for name in (*self._alive.difference(self.views.servers), *self.views.servers):
+            self._tell_life(name)
         self._follow()
 
     def _paused(self, late_s: float) -> None:
@@ -268,61 +312,55 @@ class ViewService(Logged, Service):
         nothing may be told any more."""
         if self._failed:
             return False
-        try:
-            self._storage.save(self.views.memory())
-        except OSError as error:
-            self._fail(f"cannot write {self._storage.path}: {error.strerror}")
-            return False
+        memory = self.views.memory()
+        if memory is not self._remembered:
+            try:
+                self._storage.save(memory)
+            except OSError as error:
+                self._fail(f"cannot write {self._storage.path}: {error.strerror}")
+                return False
+            self._remembered = memory
         if self.views.lost and not self._lost:
             _log.critical("memory.lost", text=self.views.lost)
         self._lost = self.views.lost
         return True
 
-    def _tell_log(self) -> None:
-        views = self.views
-        alive = {
-            name
-            for name, server in views.servers.items()
-            if not views.roster.is_dead(server.member)
-        }
-        for name in sorted(alive - self._alive):
-            member = views.servers[name].member
+    def _tell_life(self, name: str) -> None:
+        """Log it if that server has come or gone."""
+        server = self.views.servers.get(name)
+        is_alive = server is not None and not server.is_dead(self._settings.dead_pings)
+        if is_alive == (name in self._alive):
+            return
+        if server is not None and is_alive:
+            self._alive.add(name)
+            member = server.member
             incarnation = f"{member.incarnation:016x}"
             address = member.address
             _log.info("server.found", name=name, incarnation=incarnation, at=address)
-        for name in sorted(self._alive - alive):
-            server = views.servers.get(name)
-            code, evidence = server.evidence() if server else ("forgotten", "")
-            _log.warning("server.died", name=name, code=code, evidence=evidence)
-        self._alive = alive
-        self._reports = {n: r for n, r in self._reports.items() if n in views.servers}
+            return
+        self._alive.remove(name)
+        code, evidence = server.evidence() if server else ("forgotten", "")
+        _log.warning("server.died", name=name, code=code, evidence=evidence)
+        if server is None:
+            self._reports.pop(name, None)
+
+    def _tell_log(self) -> None:
+        views = self.views
         if views.view is not self._view:
             self._view, self._acknowledged = views.view, False
             change = views.history[-1]
             _log.info(
                 "view.made",
+                cluster=views.cluster.hex(),
                 number=change.number,
+                id=f"{views.view.number:016x}",
                 primary=change.primary,
                 backups=list(change.backups),
                 causes=[f"{c.server}: {c.code} ({c.evidence})" for c in change.causes],
             )
         if views.acknowledged and not self._acknowledged:
             self._acknowledged = True
-            _log.info("view.acknowledged", number=views.view.number)
-
-
-def _check(link: Link, ping: Ping) -> None:
-    """A connection speaks for one server, at an address that can be dialled."""
-    member = link.hello.member
-    if not ping.member.is_same_copy(member):
-        raise ProtocolError(
-            "protocol", f"a ping of {ping.member.name} from another server"
-        )
-    if member is None or ping.member.address != member.address:
-        try:
-            parse_address(ping.member.address)
-        except ValueError as error:
-            raise ProtocolError("protocol", str(error)) from error
+            _log.info("view.acknowledged", number=views.view.counter)
 
 
 def makeService(options: Options) -> ViewService:

@@ -24,7 +24,7 @@ import msgspec
 
 from viewservice.memory import Memory
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _HEADER: Final = re.compile(rb"understudy view service (\d{1,9}) ([0-9a-f]{8})\n")
 

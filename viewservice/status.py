@@ -25,15 +25,19 @@ def document(
     reports: Mapping[str, Report],
     interval_ms: int,
     refused: Sequence[Refusal] = (),
+    complaints: Mapping[str, int] | None = None,
 ) -> bytes:
     """UTF-8 JSON.  *reports* are what the servers last told of themselves,
-    *refused* are those that were turned away of late."""
+    *refused* are those that were turned away recently, and *complaints* tells how
+    many clerks cannot reach a server."""
+    complaints = complaints or {}
     view = views.view
     return msgspec.json.encode(
         {
             "cluster": views.cluster.hex(),
             "view": {
-                "number": view.number,
+                "number": view.counter,
+                "id": f"{view.number:016x}",
                 "primary": view.primary and view.primary.name,
                 "backups": [backup.name for backup in view.backups],
                 "holders": list(view.holders),
@@ -43,6 +47,7 @@ def document(
             },
             "servers": [
                 _server(views, server, reports.get(name, Report()))
+                | {"clerks_cut_off": complaints.get(name, 0)}
                 for name, server in sorted(views.servers.items())
             ],
             "refused": [
@@ -55,7 +60,7 @@ def document(
                 }
                 for each in refused
             ],
-            "waiting": _wait(waits.waiting(views, refused)),
+            "waiting": _wait(waits.waiting(views, refused, complaints)),
             "history": [_change(change) for change in views.history],
             "settings": {
                 "ping_interval_ms": interval_ms,

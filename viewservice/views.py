@@ -11,11 +11,17 @@ The law: a view is made only in answer to a ping of the server that is primary
 in it, only an eligible server is made primary, and eligible is only who surely
 holds everything that was ever answered.  So detection may be wrong at any
 time, about anybody, and nothing is lost but a little time.
+
+The state that this builds on may be older than the cluster: a file that was
+rolled back, or none.  So after a start no view is created for a margin in which
+every living server calls, and the views that callers know are compared with
+those that this view service has created (rules 1, 14).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
 from typing import Any, Final
 
 from attrs import define, field
@@ -23,12 +29,14 @@ from attrs.validators import ge, instance_of
 from msgspec.structs import replace
 
 from viewservice import causes, waits
-from viewservice.memory import Known, Memory
+from viewservice.lineage import Lineage, Verdict
+from viewservice.memory import Memory
 from viewservice.roster import Roster
 from viewservice.server import Server
 from wire.messages import (
     NO_VIEW,
     OBSERVER,
+    SERVER,
     Change,
     Goodbye,
     Hello,
@@ -36,11 +44,17 @@ from wire.messages import (
     Ping,
     View,
     ViewIs,
+    ViewNumber,
     Wait,
+    counter_of,
+    view_number,
 )
 
 #: Changes that are remembered, and shown by `status`.
 HISTORY_MAX: Final = 100
+
+#: Strangers with a view of their own that are named in `status`.
+CLAIMS_MAX: Final = 16
 
 #: Ticks for which a primary's word against its eligible backups is weighed if
 #: there are two or more, so that theirs against it can arrive: both sides notice
@@ -62,6 +76,9 @@ class Views:
     strict: bool = False
     #: Started by an operator who knows that callers of another cluster exist.
     new_cluster: bool = False
+    #: Ticks after a start, and after a call of a stranger that knows another view,
+    #: in which no view is created: every living server calls within them.
+    margin_ticks: int = field(default=0, validator=ge(0))
 
     view: View = field(default=NO_VIEW, init=False)
     #: Has the primary of this view said that it works in it, with all its
@@ -78,50 +95,79 @@ class Views:
     #: Backups that named the primary unreachable in their last ping.
     cut_off: frozenset[str] = field(default=frozenset(), init=False)
     history: tuple[Change, ...] = field(default=(), init=False)
+    #: The identities of all views so far.
+    lineage: Lineage = field(default=Lineage(), init=False)
+    #: The state machine of this cluster; "" while none is known.
+    machine: str = field(default="", init=False)
+    #: Ticks left in which no view is created.
+    settling: int = field(init=False)
+    #: While it is above 0: those that have called with a view that is not known
+    #: here, and have never served here, with what they know.
+    claims: dict[tuple[str, int], str] = field(factory=dict, init=False)
     #: How it was found out that this view service has forgotten something, or
     #: "".  Then it makes no view any more: the one it made could exist already.
     lost: str = field(default="", init=False)
+    #: Was it found out by a server that has served here?  Only that is remembered;
+    #: anybody else could be lying.
+    is_lost_for_good: bool = field(default=False, init=False)
+
+    #: What `memory` was made of, and what it was.
+    _kept: tuple[tuple[object, ...], Memory] | None = field(default=None, init=False)
+
+    @settling.default
+    def _settling(self) -> int:
+        return 0 if self.new_cluster else self.margin_ticks
 
     # -- news ------------------------------------------------------------------
 
     def greeted(self, hello: Hello) -> Goodbye | None:
-        """Somebody calls.  -> why it is turned away, or None (rules 1, 13).
+        """Somebody calls.  -> why it is turned away, or None (rules 1, 13, 14, 16).
 
         Observers are always let in: when all else is refused, `status` says why.
+        What clerks know of views is no evidence.
         """
         if hello.role == OBSERVER:
             return None
-        who = hello.role if hello.member is None else hello.member.name
-        if hello.cluster and hello.cluster != self.cluster:
-            if not self.lost and (self.view.number or self.new_cluster):
-                return Goodbye(
-                    "cluster",
-                    f"{who} belongs to cluster {hello.cluster.hex()}, "
-                    f"this view service to {self.cluster.hex()}",
-                )
-            self._lose(f"{who} called from cluster {hello.cluster.hex()}")
-        elif hello.number > self.view.number:
-            self._lose(f"{who} knows view {hello.number}")
-        return Goodbye("memory lost", self.lost) if self.lost else None
-
-    def ping(self, link: int, ping: Ping) -> ViewIs | Goodbye:
-        """A server is alive, and says what it knows.  -> the answer.
-
-        *link* names the connection; newer ones compare greater.
-        """
-        if ping.number > self.view.number:
-            self._lose(f"{ping.member.name} knows view {ping.number}")
         if self.lost:
             return Goodbye("memory lost", self.lost)
-        server = self.roster.heard(link, ping, self._serving())
+        if hello.cluster and hello.cluster != self.cluster:
+            return self._other_cluster(hello)
+        if hello.role == SERVER and hello.member is not None:
+            return self._wrong_machine(
+                hello.member, hello.machine
+            ) or self._contradiction(hello.member, hello.number)
+        return None
+
+    def ping(
+        self, link: int, ping: Ping, bits: int = 0, machine: str = ""
+    ) -> ViewIs | Goodbye:
+        """A server is alive, and says what it knows.  -> the answer.
+
+        *link* names the connection; newer ones compare greater.  *bits* are 32
+        random bits, for the view that this ping may create; *machine* is the state
+        machine that the server named when it called.
+        """
+        if self.lost:
+            return Goodbye("memory lost", self.lost)
+        refusal = self._contradiction(ping.member, ping.number) or self._wrong_machine(
+            ping.member, machine
+        )
+        if refusal is not None:
+            return refusal
+        server = self.roster.heard(link, ping, self._serving(), machine)
         if isinstance(server, Goodbye):
             return server
         if server is not None:
             self._believe(ping)
             proposed = self._due(server)
             if proposed is not None:
-                self._advance(proposed)
+                number = view_number(proposed.counter, bits)
+                self._advance(replace(proposed, number=number))
         return self.view_is(ping.serial)
+
+    def knows(self, number: ViewNumber) -> bool:
+        """Whether this view service has created that view."""
+        return self.lineage.verdict(number) is Verdict.KNOWN
 
     def disconnected(self, link: int) -> None:
         """A connection is gone: a hint that its server is (rule 6)."""
@@ -134,6 +180,9 @@ class Views:
         for no tick that it missed (rule 4).
         """
         self.roster.tick()
+        self.settling = max(0, self.settling - 1)
+        if not self.settling:
+            self.claims.clear()
         if self.unreachable:
             self.weighed = min(WEIGH_TICKS, self.weighed + 1)
 
@@ -150,9 +199,14 @@ class Views:
 
     def due(self) -> Iterator[Server]:
         """Those whose next ping makes a view (rule 7)."""
+        candidates: Iterable[Server] = self.servers.values()
+        if not self.is_unfounded():
+            # Only a member can lead: however many servers there are, few are asked.
+            serving = (self.servers.get(each.name) for each in self.view.members())
+            candidates = [each for each in serving if each is not None]
         return (
             server
-            for server in self.servers.values()
+            for server in candidates
             if server.connected and self._due(server) is not None
         )
 
@@ -170,12 +224,15 @@ class Views:
         return not self.view.number or (self.view.founding and not self.acknowledged)
 
     def primary_is_gone(self) -> bool:
-        """Dead, or cut off from all of its eligible backups, who are at least
-        two; one alone could as well be the one who is cut off (rule 10)."""
+        """Dead; or at a standstill, if another one can lead (rule 17); or cut off
+        from all of its eligible backups, who are at least two, since one alone could
+        as well be the one who is cut off (rule 10)."""
         primary = self.view.primary
         if primary is None or self.roster.is_dead(primary):
             return True
         heirs = self.heirs()
+        if heirs and self.roster.is_stuck(primary):
+            return True
         return len(heirs) >= 2 and heirs <= self.cut_off
 
     def heirs(self) -> frozenset[str]:
@@ -197,8 +254,6 @@ class Views:
         if member.is_same_copy(view.primary):
             backups = frozenset(backup.name for backup in view.backups)
             synced = backups.intersection(ping.synced)
-            for name in synced - self.eligible:
-                self.roster.trusted(name)
             self.eligible |= synced
             self.acknowledged = self.acknowledged or synced == backups
             self.unreachable = backups.intersection(ping.unreachable)
@@ -210,19 +265,82 @@ class Views:
             else:
                 self.cut_off -= accuser
 
-    def _lose(self, evidence: str) -> None:
+    # -- what callers know that this view service does not (rules 1, 14, 16) ----------
+
+    def _other_cluster(self, hello: Hello) -> Goodbye:
+        """The caller belongs to another cluster than this one."""
+        theirs, name = hello.cluster.hex(), hello.role
+        if hello.member is not None:
+            name = f"{hello.member.name} ({hello.member.incarnation:016x})"
+        if self.new_cluster or not self.is_unfounded():
+            return Goodbye(
+                "cluster",
+                f"{name} belongs to cluster {theirs}, "
+                f"this view service to {self.cluster.hex()}",
+            )
+        text = f"{name} belongs to cluster {theirs}"
+        if hello.role == SERVER:
+            # It may hold all that was ever answered, and nothing was answered here:
+            # an empty service must not begin beside it.
+            self._lose(text, for_good=False)
+            return Goodbye("memory lost", self.lost)
+        return Goodbye("memory lost", f"{text}, and this view service has no view yet")
+
+    def _contradiction(self, member: Member, number: ViewNumber) -> Goodbye | None:
+        """A server knows a view -> why it is turned away, if this view service has
+        not created that view: then this state may be old."""
+        verdict = self.lineage.verdict(number)
+        if verdict is Verdict.KNOWN:
+            return None
+        name = f"{member.name} ({member.incarnation:016x})"
+        evidence = f"{name} knows view {counter_of(number)}"
+        if verdict is Verdict.FORGOTTEN:
+            return Goodbye(
+                "superseded",
+                f"{evidence}, which is older than all that this view service can "
+                "tell apart; the server starts again without its data",
+            )
+        if verdict is Verdict.OTHER:
+            evidence += f", but another one ({number:016x}) than was created here"
+        if self.roster.has_served(member):
+            self._lose(evidence, for_good=True)
+            return Goodbye("memory lost", self.lost)
+        # It could be anybody.  So nothing is remembered; but no view is created as
+        # long as it calls, and a margin longer.
+        self.settling = max(self.settling, self.margin_ticks, self.roster.dead_pings)
+        if len(self.claims) < CLAIMS_MAX:
+            self.claims[member.name, member.incarnation] = evidence
+        return Goodbye(
+            "memory lost",
+            f"{evidence}, and has never served in a view that is known here; "
+            "no view is created while it calls",
+        )
+
+    def _wrong_machine(self, member: Member, machine: str) -> Goodbye | None:
+        """A server that replicates something else could only fail when needed."""
+        if not self.machine or machine == self.machine or self.is_unfounded():
+            return None
+        return Goodbye(
+            "machine",
+            f"this cluster replicates {self.machine}, and {member.name} replicates "
+            f"{machine or 'nothing'}; start it with --machine {self.machine}",
+        )
+
+    def _lose(self, evidence: str, *, for_good: bool) -> None:
+        self.is_lost_for_good = self.is_lost_for_good or for_good
         self.lost = self.lost or (
             f"this view service has lost its memory: {evidence}, but it knows only "
-            f"view {self.view.number} of cluster {self.cluster.hex()}. It makes no "
-            "view. Restore its state file, or give the data up and start it with "
-            "--new-cluster"
+            f"view {self.view.counter} of cluster {self.cluster.hex()}. It makes no "
+            "view. Restore its newest state file; its servers go on with their data "
+            "meanwhile. --new-cluster gives that data up"
         )
 
     # -- the next view --------------------------------------------------------------
 
     def _due(self, leader: Server) -> View | None:
-        """The view that a ping of *leader* makes now, if it makes one."""
-        if self.lost or not self._may_lead(leader):
+        """The view that a ping of *leader* makes now, if it makes one, with its
+        counter for a number."""
+        if self.lost or self.settling or not self._may_lead(leader):
             return None
         proposed = self._proposed(leader.member)
         return proposed if self._may_move(proposed) else None
@@ -233,7 +351,7 @@ class Views:
         if self.roster.is_dead(member):
             return False
         if not view.number:
-            return not self.roster.grace
+            return True
         if member.is_same_copy(view.primary):
             return not self.primary_is_gone()
         if not self.primary_is_gone():
@@ -246,10 +364,10 @@ class Views:
     def _proposed(self, leader: Member) -> View:
         """The view that would be right with *leader* as its primary: promotion,
         removal and recruitment in one step (rule 9)."""
-        view, number = self.view, self.view.number + 1
+        view, counter = self.view, self.view.counter + 1
         stays = leader.is_same_copy(view.primary)
         if self.is_unfounded() and not stays:
-            return View(number, leader, founding=True)
+            return View(counter, leader, founding=True)
         # What a primary said of its backups is no matter to its successor.
         gone = self._unreachable() if stays else frozenset()
         kept = [
@@ -263,10 +381,11 @@ class Views:
         places = self.backups_max if self.acknowledged else len(view.backups)
         kept = kept[:places]
         return View(
-            number,
+            counter,
             leader,
-            (*kept, *self.roster.idle(view.members())[: places - len(kept)]),
+            (*kept, *self.roster.idle(view.members(), places - len(kept))),
             tuple(backup.name for backup in kept if backup.name in self.eligible),
+            recoveries=view.recoveries,
         )
 
     def _may_move(self, proposed: View) -> bool:
@@ -296,18 +415,20 @@ class Views:
         self._assert_well_formed(proposed)
         assert proposed.primary is not None
         why = tuple(causes.of_change(self, proposed))
+        codes = {cause.server: cause.code for cause in reversed(why)}
         for member in self.view.members():
-            if not self.roster.is_dead(member) and not has(proposed, member):
-                doubted = any(
-                    cause.server == member.name and cause.code in causes.DOUBTS
-                    for cause in why
-                )
-                self.roster.retired(member.name, doubted=doubted)
+            if not has(proposed, member):
+                self.roster.retired(member.name, codes[member.name])
+        for member in proposed.members():
+            self.roster.recruited(member.name)
+        if self.is_unfounded():
+            self.machine = self.servers[proposed.primary.name].machine
         primary = proposed.primary.name
         backups = tuple(backup.name for backup in proposed.backups)
-        change = Change(proposed.number, primary, backups, why)
+        change = Change(proposed.counter, primary, backups, why)
         self.history = (*self.history, change)[-HISTORY_MAX:]
         self.view = proposed
+        self.lineage = self.lineage.after(proposed.number)
         self.acknowledged = False
         self.eligible = frozenset((primary, *proposed.holders))
         self.unreachable = self.cut_off = frozenset()
@@ -317,8 +438,9 @@ class Views:
         old, primary = self.view, proposed.primary
         names = [member.name for member in proposed.members()]
         assert not self.lost
+        assert not self.settling
         assert primary is not None
-        assert proposed.number == old.number + 1
+        assert proposed.counter == old.counter + 1
         assert proposed.members() != old.members()
         assert len(set(names)) == len(names)
         assert not any(self.roster.is_dead(each) for each in proposed.members())
@@ -342,36 +464,51 @@ class Views:
             self.history = (*self.history[:-1], last)
 
     def memory(self) -> Memory:
-        """What must be on disk before anybody hears of it (rule 12)."""
-        return Memory(
+        """What must be on disk before anybody hears of it (rule 12); the same
+        object as before if nothing of it has changed."""
+        known = self.roster.known()
+        parts = (self.view, self.acknowledged, self.eligible, known, self.history)
+        kept = self._kept
+        if kept is not None and all(map(is_, parts, kept[0])):
+            lost = self.lost if self.is_lost_for_good else ""
+            if kept[1].lost == lost:
+                return kept[1]
+        memory = Memory(
             cluster=self.cluster,
             view=self.view,
             acknowledged=self.acknowledged,
             eligible=tuple(sorted(self.eligible)),
-            servers=tuple(
-                Known(server.member, server.superseded)
-                for server in self.servers.values()
-            ),
+            servers=known,
             history=self.history,
-            lost=self.lost,
+            lineage=self.lineage,
+            machine=self.machine,
+            lost=self.lost if self.is_lost_for_good else "",
             new_cluster=self.new_cluster,
         )
+        self._kept = parts, memory
+        return memory
 
     @classmethod
     def recalled(cls, memory: Memory, roster: Roster, **settings: Any) -> Views:
         """The same after a restart: everyone known has the roster's time to
-        call, and is not believed to be there until then (rule 12).
+        call, and is not believed to be there until then (rule 12); and no view is
+        created for the margin, since *memory* may be old (rule 14).
 
-        *settings* are `backups_max` and `strict`.
+        *settings* are `backups_max`, `strict` and `margin_ticks`.
         """
         views = cls(memory.cluster, roster, new_cluster=memory.new_cluster, **settings)
         views.view = memory.view
         views.acknowledged = memory.acknowledged
         views.eligible = frozenset(memory.eligible)
         views.history = memory.history
-        views.lost = memory.lost
+        views.lineage = memory.lineage
+        views.machine = memory.machine
+        views.lost, views.is_lost_for_good = memory.lost, bool(memory.lost)
+        views.settling = views.margin_ticks
         for known in memory.servers:
-            server = Server(known.member, superseded=known.superseded)
+            server = Server(
+                known.member, served=known.served, superseded=known.superseded
+            )
             roster.servers[known.member.name] = server
         return views
 
@@ -381,6 +518,7 @@ class Views:
         for name in _FIELDS:
             setattr(twin, name, getattr(self, name))
         twin.roster = self.roster.copy()
+        twin.claims = self.claims.copy()
         return twin
 
     def fingerprint(self) -> tuple[object, ...]:
@@ -392,7 +530,10 @@ class Views:
             self.unreachable,
             self.weighed,
             self.cut_off,
+            self.settling,
             bool(self.lost),
+            self.is_lost_for_good,
+            self.lineage,
             self.roster.fingerprint(self._serving()),
         )
 

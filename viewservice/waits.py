@@ -8,11 +8,10 @@ for ever without `status` saying for whom, and what an operator can do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from viewservice.server import NEVER
-from wire.messages import Wait
+from wire.messages import Member, Wait
 
 if TYPE_CHECKING:
     from viewservice.refusals import Refusal
@@ -21,42 +20,62 @@ if TYPE_CHECKING:
 #: The code of every `Wait` of a view service.
 WAITS: Final = {
     "memory lost": "it has forgotten something, and makes no view until restored",
-    "settling": "it started without a view, and listens for who might know one",
+    "settling": "no view is created yet: a server that knows a newer one may call",
     "first server": "no server that could lead the first view is alive",
     "ping": "a change is due, and comes with the next ping of one of these",
     "primary": "nobody eligible is alive; these might call again",
     "lost": "nobody eligible can ever call again",
     "acknowledgement": "the primary has not said that all its backups are in step",
     "backup": "fewer backups than configured, and nobody to recruit",
+    "clerks": "all is well here, but clerks cannot reach the primary",
 }
 
 
-def waiting(views: Views, refused: Sequence[Refusal] = ()) -> Wait | None:
-    """What *views* waits for; None if for nothing at all.  *refused* called of
-    late, in vain."""
+def waiting(
+    views: Views,
+    refused: Sequence[Refusal] = (),
+    complaints: Mapping[str, int] | None = None,
+) -> Wait | None:
+    """What *views* waits for; None if for nothing at all.  *refused* are servers
+    that were turned away recently, *complaints* tells how many clerks cannot
+    reach a server."""
     if views.lost:
         return Wait((), "memory lost", views.lost)
+    if views.claims or (views.settling and not views.view.number):
+        return _settling(views)
     due = tuple(server.member.name for server in views.due())
     if due:
         return Wait(due, "ping", f"a change comes with the next ping of {_or(due)}")
     if views.is_unfounded() and views.primary_is_gone():
-        return _first(views, refused)
+        return _first(refused)
     if views.primary_is_gone():
         return _nobody_eligible(views)
     if not views.acknowledged:
         return _acknowledgement(views)
+    primary = views.view.primary
+    if complaints and primary is not None and complaints.get(primary.name):
+        return _clerks(primary, complaints[primary.name])
     if len(views.view.backups) < views.backups_max:
         return _backup(views, refused)
     return None
 
 
-def _first(views: Views, refused: Sequence[Refusal]) -> Wait:
-    if not views.view.number and views.roster.grace:
-        text = (
-            f"the first view is made in {views.roster.grace} ticks, unless somebody "
-            "calls who knows of an earlier one"
-        )
+def _settling(views: Views) -> Wait:
+    """It may have an old state, and listens for servers that show it."""
+    text = f"no view is created for {views.settling} ticks"
+    names = tuple(dict.fromkeys(name for name, _ in views.claims))
+    if not names:
+        text += ": a server that knows an earlier view may call"
         return Wait((), "settling", text)
+    text += (
+        f", and as long as servers call of which this is true: "
+        f"{'; '.join(views.claims.values())}. Then this state is old: restore the "
+        f"newest state file. If they do not belong here, stop {_or(names)}"
+    )
+    return Wait(names, "settling", text)
+
+
+def _first(refused: Sequence[Refusal]) -> Wait:
     if refused:
         text = f"every server that has called was refused: {_refused(refused)}"
         return Wait((), "first server", text)
@@ -69,8 +88,9 @@ def _refused(refused: Sequence[Refusal]) -> str:
     text = ", ".join(f"{each.member.name} ({each.goodbye.reason})" for each in refused)
     if any(each.goodbye.reason == "cluster" for each in refused):
         text += (
-            ". A server keeps the cluster that it met first, with its data: to have it "
-            "join this one, empty, restart it"
+            ". A server keeps the cluster that it met first, with its data: if that "
+            "cluster is the one that you want, stop this view service and start the "
+            "one with its state file; a restarted server is empty"
         )
     return text
 
@@ -91,14 +111,14 @@ def _nobody_eligible(views: Views) -> Wait:
     holds = f"only {', '.join(seen)} held everything that was answered"
     if hoped:
         text = (
-            f"{holds}; all goes on when {_or(hoped)} calls again. If that cannot be, "
-            "the data is lost: start the view service with --new-cluster, and the "
-            "servers anew"
+            f"{holds}; all goes on when {_or(hoped)} calls again, with its memory. If "
+            "its process has ended, the data is lost: start the view service with "
+            "--new-cluster, and the servers again"
         )
         return Wait(tuple(hoped), "primary", text)
     text = (
-        f"{holds}, and the data is lost. To begin anew, empty: start the view service "
-        "with --new-cluster, and the servers anew"
+        f"{holds}, and the data is lost. To begin again, empty: start the view service "
+        "with --new-cluster, and the servers again"
     )
     return Wait((), "lost", text)
 
@@ -107,7 +127,7 @@ def _acknowledgement(views: Views) -> Wait:
     view = views.view
     primary = view.primary.name if view.primary else "nobody"
     behind = [backup for backup in view.backups if backup.name not in views.eligible]
-    text = f"{primary} has yet to say that it serves in view {view.number}"
+    text = f"{primary} has yet to say that it serves in view {view.counter}"
     if behind:
         names = tuple(backup.name for backup in behind)
         text += f" with {', '.join(names)} brought up to date"
@@ -121,22 +141,36 @@ def _acknowledgement(views: Views) -> Wait:
     return Wait((primary,), "acknowledgement", text)
 
 
+def _clerks(primary: Member, count: int) -> Wait:
+    text = (
+        f"{count} clerk{'s' * (count != 1)} cannot reach {primary.name} at "
+        f"{primary.address}, which pings as ever: look for a firewall between them, "
+        "and at its --advertise and its --connections"
+    )
+    return Wait((primary.name,), "clerks", text)
+
+
 def _backup(views: Views, refused: Sequence[Refusal]) -> Wait:
     have, want = len(views.view.backups), views.backups_max
     text = f"{have} of {want} backups: no idle server; start another: twistd pbserver"
     serving = {member.name for member in views.view.members()}
-    doubted = tuple(
-        name
+    dead_pings = views.roster.dead_pings
+    damped = {
+        name: server.damping
         for name, server in views.servers.items()
         if name not in serving
-        and server.doubted != NEVER
-        and not server.is_dead(views.roster.dead_pings)
-    )
-    if doubted:
-        text += f". {', '.join(doubted)} could not be reached, and is tried again later"
+        and server.damping.is_waiting(dead_pings)
+        and not server.is_dead(dead_pings)
+    }
+    for name, damping in damped.items():
+        left = damping.wait_ticks(dead_pings) - damping.quiet
+        text += (
+            f". {name} lost its place {damping.losses} times recently, and is tried "
+            f"again in {left} ticks"
+        )
     if refused:
         text += f". Refused: {_refused(refused)}"
-    return Wait(doubted, "backup", text)
+    return Wait(tuple(damped), "backup", text)
 
 
 def _or(names: Iterable[str]) -> str:

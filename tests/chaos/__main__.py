@@ -7,6 +7,7 @@
     python -m tests.chaos --backups 2             the primary, and at once its successor
     python -m tests.chaos --transfer              a million keys move under load
     python -m tests.chaos --overload              far too much, for a minute
+    python -m tests.chaos --old-state --rounds 200  the view service has an old state
 
 In the end the whole history is checked: 0 lost, 0 duplicated, 0 reads back.
 """
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
-from tests.chaos import free, overload, rounds, transfer
+from tests.chaos import free, old_state, overload, rounds, transfer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--transfer", action="store_true", help="move a large state")
     parser.add_argument("--keys", type=int, default=1_000_000, help="for --transfer")
     parser.add_argument("--overload", action="store_true", help="offer far too much")
+    parser.add_argument("--old-state", action="store_true", help="or none")
     parser.add_argument("--seconds", type=float, default=60.0, help="for --overload")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_right = transfer.run(directory, seed, options.keys)
     elif options.overload:
         is_right = overload.run(directory, seed, options.seconds)
+    elif options.old_state:
+        is_right = old_state.run(directory, seed, options.rounds)
     elif options.free:
         is_right = free.run(directory, seed, options.rounds, options.backups)
     else:

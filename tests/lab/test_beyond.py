@@ -18,10 +18,10 @@ def test_a_backup_that_restarts_at_once_is_brought_up_anew() -> None:
     lab = Service(servers=2)
     clerk = lab.clerk()
     clerk.put("a", "1")
-    before, primary, backup = lab.view.number, lab.primary, lab.backup
+    before, primary, backup = lab.view.counter, lab.primary, lab.backup
     lab.kill(backup)
     lab.start(backup)
-    lab.until(lambda: lab.view.number > before and lab.is_whole(), 10, "a new view")
+    lab.until(lambda: lab.view.counter > before and lab.is_whole(), 10, "a new view")
     lab.kill(primary)
     assert clerk.get("a") == "1"
     assert lab.primary == backup
@@ -54,7 +54,7 @@ def test_a_restarted_view_service_remembers_everything() -> None:
     assert lab.view == before, "nobody has died"
     lab.kill(lab.primary)
     assert clerk.get("a") == "2"
-    assert lab.view.number == before.number + 1
+    assert lab.view.counter == before.counter + 1
 
 
 @rule(4, PART, "who has forgotten must not decide: views it made may still be served")

@@ -123,13 +123,16 @@ def test_promotion_and_recruitment_are_one_step() -> None:
 def test_a_primary_that_restarts_without_a_gap_is_replaced() -> None:
     lab = pair()
     lab.start("s1")  # courses say it with a ping of 0
-    assert lab.seen == (3, "s2", ("s1",))
+    lab.tick(DEAD)
+    assert lab.seen == (4, "s2", ("s1",))
+    assert lab.numbers == [1, 2, 3, 4]  # its name was free only then
 
 
 @rule(2, PART, "who replaces a restarted primary is accompanied at once")
 def test_a_restarted_primary_is_replaced_and_the_idle_recruited_in_one_step() -> None:
     lab = trio()
     lab.start("s1")
+    lab.tick(DEAD)
     assert lab.seen == (3, "s2", ("s3",))
 
 

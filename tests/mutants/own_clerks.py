@@ -15,7 +15,8 @@ MUTANTS: Final = (
         (
             put(
                 "client.whereabouts",
-                "if view.number <= self.view.number:",
+                "if view.number == self.view.number "
+                "or view.counter < self.view.counter:",
                 "if view.number == self.view.number:",
             ),
         ),
@@ -375,7 +376,10 @@ MUTANTS: Final = (
         "wire-version",
         "8",
         "any version is spoken",
-        (put("wire.codec", "if opening.version != VERSION:", "if False:"),),
+        (
+            put("wire.codec", "if opening.version < OLDEST_VERSION:", "if False:"),
+            put("wire.codec", "if not spoken_version(hello):", "if False:"),
+        ),
     ),
     Mutant(
         "wire-rest",

@@ -147,9 +147,9 @@ MUTANTS: Final = (
         "incarnations that lost their name are not remembered",
         (
             put(
-                "viewservice.views",
-                "Known(server.member, server.superseded)",
-                "Known(server.member)",
+                "viewservice.roster",
+                "Known(server.member, server.superseded, server.served)",
+                "Known(server.member, (), server.served)",
             ),
         ),
     ),
@@ -160,10 +160,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                """
-        views.lost = memory.lost
-""",
-                "",
+                "views.lost, views.is_lost_for_good = memory.lost, bool(memory.lost)",
+                "pass",
             ),
         ),
     ),
@@ -241,7 +239,7 @@ MUTANTS: Final = (
             put(
                 "viewservice.roster",
                 """
-            doubted=known.doubted,
+            damping=known.damping,
 """,
                 "",
             ),
@@ -254,10 +252,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.roster",
-                """
-        idle.sort(key=lambda server: server.doubted != NEVER)
-""",
-                "",
+                "(found if calm else doubtful).append(server.member)",
+                "found.append(server.member)",
             ),
         ),
     ),
@@ -271,6 +267,7 @@ MUTANTS: Final = (
                 """
         if old is not None and self.is_dead(ping.member):
             del self.servers[name]
+            self._known = None
 """,
                 "",
             ),
@@ -295,9 +292,9 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.server",
-                "return (self.connected or self.link == NO_LINK) "
-                "and not self.is_dead(dead_pings)",
-                "return self.connected and not self.is_dead(dead_pings)",
+                "return not self.leaving and self.silent < dead_pings",
+                "return self.link != NO_LINK "
+                "and not self.leaving and self.silent < dead_pings",
             ),
         ),
     ),

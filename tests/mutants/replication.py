@@ -136,10 +136,12 @@ MUTANTS: Final = (
             put(
                 "pbserver.replica",
                 """
-        elif forward.view > self.view.number:
             self._out.ignore(link, forward, "of a view that was not introduced")
-""",
-                "",
+        elif not isinstance(role, Backup) or role.link != link:""",
+                """
+            if isinstance(role, Backup):
+                role.on_forward(forward)
+        elif not isinstance(role, Backup) or role.link != link:""",
             ),
         ),
     ),
@@ -151,25 +153,27 @@ MUTANTS: Final = (
             put(
                 "pbserver.replica",
                 """
-        if view.number > self.view.number:
-            self._become(view)
+        if view.number == mine.number or view.counter < mine.counter:
+            return None
 """,
                 """
-        if view.number != self.view.number:
-            self._become(view)
+        if view.number == mine.number:
+            return None
+        self._become(view)
+        return None
 """,
             ),
             put(
                 "pbserver.replica",
                 """
-        assert view.number > self.view.number
+        assert view.counter > self.view.counter
 """,
                 "",
             ),
             put(
                 "pbserver.primary",
                 """
-        assert view.number > self.view.number
+        assert view.counter > self.view.counter
 """,
                 "",
             ),

@@ -339,11 +339,19 @@ MUTANTS: Final = (
             put(
                 "viewservice.views",
                 """
-    def _lose(self, evidence: str) -> None:
+        if hello.role == SERVER:
+            # It may hold""",
+                """
+        if False:
+            # It may hold""",
+            ),
+            put(
+                "viewservice.views",
+                """
+        return Goodbye("memory lost", f"{text}, and this view service has no view yet")
 """,
                 """
-    def _lose(self, evidence: str) -> None:
-        return
+        return None
 """,
             ),
         ),

@@ -186,11 +186,11 @@ MUTANTS: Final = (
             put(
                 "viewservice.roster",
                 """
-            if server.connected
-            and not server.is_dead(self.dead_pings)
-            and (""",
+                server.connected
+                and not server.is_dead(dead_pings)
+                and not server.is_stuck""",
                 """
-            if (""",
+                not server.is_stuck""",
             ),
             put(
                 "viewservice.views",
@@ -247,9 +247,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                "(*kept, *self.roster.idle(view.members())[: places - len(kept)]),",
-                "(*kept, *self.roster.idle(view.members())"
-                "[: stays * (places - len(kept))]),",
+                "self.roster.idle(view.members(), places - len(kept))),",
+                "self.roster.idle(view.members(), stays * (places - len(kept)))),",
             ),
         ),
     ),

@@ -81,6 +81,8 @@ class Chronicle:
         #: How a server stood when its last turn was over.
         self._before: dict[ServerProcess, checker_bounds.Measures] = {}
         self.view: View = NO_VIEW
+        #: The numbers of all views so far.
+        self._numbers: set[int] = set()
         self.eligible: frozenset[str] = frozenset()
         #: Was any view ever acknowledged?
         self._is_founded = False
@@ -139,7 +141,7 @@ class Chronicle:
     ) -> None:
         """Somebody is the first to apply an entry, which commits it."""
         replica = server.replica
-        number = replica.view.number
+        number = replica.view.counter
         self._require(
             server.is_leading(),
             "output rule",
@@ -218,7 +220,7 @@ class Chronicle:
             self._require(
                 history.log.view_at(last) == self.entries[-1].view,
                 "no empty promotion",
-                f"{server.name} is eligible in view {self.view.number} and lacks entry"
+                f"{server.name} is eligible in view {self.view.counter} and lacks entry"
                 f" {last}: its log is {history.log.base_index}..{history.log.end}",
             )
 
@@ -241,10 +243,12 @@ class Chronicle:
         view = views.view
         if not view.number:
             return  # Nothing was decided; whoever has lost its memory, too.
+        if self._world.is_state_old and view.number in self._numbers:
+            return  # In its old state that was so.
         if view.number != self.view.number:
             self._moved(views)
         elif self.view.number:
-            self._require(view == self.view, "one voice", f"two views {view.number}")
+            self._require(view == self.view, "one voice", f"two views {view.counter}")
         self._require(
             views.eligible <= self.eligible,
             "views are well formed",
@@ -253,9 +257,10 @@ class Chronicle:
         self._require(
             not views.acknowledged or self._in_step == view.number,
             "views are well formed",
-            f"view {view.number} is acknowledged, and its primary never said so",
+            f"view {view.counter} is acknowledged, and its primary never said so",
         )
         self.view, self.eligible = view, views.eligible
+        self._numbers.add(view.number)
         self._is_founded = self._is_founded or views.acknowledged
         self._pinging = None
 
@@ -264,22 +269,22 @@ class Chronicle:
         self.count("views")
         names = [member.name for member in new.members()]
         problem = ""
-        if new.number != old.number + 1:
-            problem = f"view {new.number} follows view {old.number}"
+        if new.counter != old.counter + 1:
+            problem = f"view {new.counter} follows view {old.counter}"
         elif new.primary is None or len(set(names)) != len(names):
-            problem = f"view {new.number} has members {names}"
+            problem = f"view {new.counter} has members {names}"
         elif new.members() == old.members():
-            problem = f"view {new.number} is view {old.number}"
+            problem = f"view {new.counter} is view {old.counter}"
         elif new.founding and (self._is_founded or self.commit):
-            problem = f"view {new.number} is founding, and something may be answered"
+            problem = f"view {new.counter} is founding, and something may be answered"
         elif not new.founding and not self._was_eligible(new.primary):
-            problem = f"{new.primary.name} leads view {new.number}, not being eligible"
+            problem = f"{new.primary.name} leads view {new.counter}, not being eligible"
         elif not all(self._was_eligible(new.backup(name)) for name in new.holders):
-            problem = f"view {new.number} has holders {new.holders}"
+            problem = f"view {new.counter} has holders {new.holders}"
         elif not new.primary.is_same_copy(self._pinging):
-            problem = f"{new.primary.name} leads view {new.number}, and did not ping"
+            problem = f"{new.primary.name} leads view {new.counter}, and did not ping"
         elif not self._may_move(old, new):
-            problem = f"view {new.number} came, and {old.number} was unacknowledged"
+            problem = f"view {new.counter} came, and {old.counter} was unacknowledged"
         self._require(not problem, "views are well formed", problem)
         self._world.misfortune.moved(names, founding=new.founding)
         # Those who leave are eligible no more, whoever comes under their names.
@@ -347,7 +352,7 @@ class Chronicle:
         """A server is about to send a message."""
         if isinstance(message, QueryAnswer):
             asked, completed = self._asked.pop((link.id, message.id), (0, 0))
-            applied, number = server.history.commit, server.replica.view.number
+            applied, number = server.history.commit, server.replica.view.counter
             self._require(
                 applied >= asked,
                 "reads are fresh",

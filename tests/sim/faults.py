@@ -24,6 +24,7 @@ SCHEDULED: Final = {
     "views-crash": 35,
     "views-pause": 25,
     "views-amnesia": 15,  # it starts without its file, which comes back later
+    "views-rollback": 15,  # it starts with an old file, the newest comes back later
     # Clerks.
     "clerk-crash": 20,  # one ends, another one begins
     "clerk-leave": 20,  # one finishes in order, another one begins
@@ -59,3 +60,13 @@ TIMELY: Final = {
 }
 
 KINDS: Final = {**SCHEDULED, **TIMELY}
+
+#: Faults that keep no living server from its view service for longer than it waits
+#: after a start: while that has an old state file, only these come.
+IN_TRUCE: Final = frozenset(
+    {
+        *("break", "views-crash"),
+        *("views-crash-before-writing", "views-crash-after-writing"),
+        *("clerk-crash", "clerk-leave", "clerk-away", "give-up", "cut-clerks"),
+    }
+)

@@ -48,6 +48,7 @@ class ProcessFaults:
             "views-crash": self.crash_views,
             "views-pause": self._pause_views,
             "views-amnesia": self._forget,
+            "views-rollback": self._roll_back,
             "clerk-crash": self._crash_clerk,
             "clerk-leave": self._close_clerk,
             "clerk-away": self._send_away,
@@ -194,6 +195,15 @@ class ProcessFaults:
         reads that its memory is lost puts the file back."""
         world = self._world
         if not world.lose_disk():
+            return ""
+        self._later(world.restore_disk, 4 * S)
+        return "views"
+
+    def _roll_back(self) -> str:
+        """Its state file is one of an earlier time, until the operator who reads
+        that its memory is lost puts the newest one in its place."""
+        world = self._world
+        if not world.roll_disk_back(self.random):
             return ""
         self._later(world.restore_disk, 4 * S)
         return "views"

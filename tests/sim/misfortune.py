@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.sim.agenda import MS, S
 from tests.sim.excerpt import Excerpt
-from tests.sim.faults import KINDS, SCHEDULED
+from tests.sim.faults import IN_TRUCE, KINDS, SCHEDULED
 from tests.sim.faults_network import NetworkFaults
 from tests.sim.faults_process import ProcessFaults
 from tests.sim.sockets import End
@@ -186,6 +186,8 @@ class Misfortune:
             return False
         random = stream(self._seed, f"fault {name}")
         kind = random.choice(kinds)
+        if self._world.is_state_old and kind not in IN_TRUCE:
+            return False
         self._processes.random = self._network.random = self.random = random
         found = does[kind]()
         if not found:
@@ -195,6 +197,18 @@ class Misfortune:
         return True
 
     # -- and goes -------------------------------------------------------------
+
+    def begin_truce(self) -> None:
+        """Whoever lives reaches the view service from now on, in the usual time:
+        what keeps a server from it for longer than the margin is not survived
+        by a state file that was rolled back (docs/design.md, section 4, rule 14)."""
+        world = self._world
+        world.network.heal()
+        for end in world.network.ends.values():
+            end.lag_us = 0
+        for process in (world.views_process, *world.running()):
+            process.run_at(1000)
+            process.wake()
 
     def later(self, undo: Callable[[], None], most_us: int = 2 * S) -> None:
         """Undo what was just done, some time later."""

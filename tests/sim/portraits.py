@@ -37,7 +37,7 @@ def of_replica(replica: Replica) -> State:
     log = history.log
     state: dict[str, object] = {
         "role": "idle",
-        "view": replica.view.number,
+        "view": replica.view.counter,
         "commit": history.commit,
         "log": f"{log.base_index + 1}..{log.end}" if log.entries else f"ends {log.end}",
     }
@@ -79,7 +79,7 @@ def of_views(views: Views) -> State:
         if server.silent > 1
     ]
     return {
-        "view": view.number,
+        "view": view.counter,
         "acknowledged": views.acknowledged,
         "primary": view.primary.name if view.primary is not None else "nobody",
         "backups": _names(member.name for member in view.backups),
@@ -102,7 +102,7 @@ def _clerk(clerk: ClerkProcess) -> State:
         if call.outcome == OPEN
     ]
     return {
-        "view": where.view.number,
+        "view": where.view.counter,
         "talks to": "nobody" if where.dial is None else where.dial[1].name,
         "connected": where.is_open,
         "open calls": calls,

@@ -42,10 +42,12 @@ class ServerProcess(Process):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
+        views = addresses(self)
+        self.has_one_address = len(views) == 1
         settings = Settings(
             name,
             f"tcp:{PORT}",
-            addresses(self),
+            views,
             self._fresh,
             limits=Limits(**world.limits),
         )

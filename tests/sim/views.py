@@ -62,7 +62,10 @@ class ViewsProcess(Process):
             dead_pings=world.settings.dead_pings,
             backups_max=world.settings.backups,
             strict=world.settings.strict,
+            # Its first life is started with the cluster.
+            new_cluster=not world.disk and world.is_new,
         )
+        world.is_new = False
         self._service = WatchedViews(
             *(settings, Disk(self), self.reactor, self.random, self._fails),
             now=self._now,
@@ -116,7 +119,7 @@ class Disk:
         if not is_news:
             return False
         self._saved = memory
-        self._world.disk = encode(memory)
+        self._world.write_disk(encode(memory))
         if not is_first:
             self._perhaps_end(before=False)
         return True
@@ -126,8 +129,9 @@ class Disk:
             raise Gone
 
     def set_aside(self, now: datetime) -> Path | None:
-        """Nobody asks for a new cluster."""
-        raise AssertionError(now)
+        """There is nothing yet when a cluster is new."""
+        assert not self._world.disk, now
+        return None
 
     def close(self) -> None:
         """It is written already."""

@@ -40,6 +40,7 @@ from wire.messages import (
     View,
     ViewIs,
     Watch,
+    counter_of,
 )
 
 #: Texts are cut here; a page is no archive.
@@ -130,15 +131,15 @@ def told(message: object) -> str:
 def view_text(view: View) -> str:
     """Who serves; a star marks a holder."""
     if view.primary is None:
-        return f"view {view.number}: nobody"
+        return f"view {view.counter}: nobody"
     stars = dict.fromkeys(view.holders, "*")
     backups = ", ".join(f"{m.name}{stars.get(m.name, '')}" for m in view.backups)
-    text = f"view {view.number}: {view.primary.name} with {backups or 'nobody'}"
+    text = f"view {view.counter}: {view.primary.name} with {backups or 'nobody'}"
     return f"founding {text}" if view.founding else text
 
 
 def _ping(ping: Ping) -> str:
-    text = f"ping: knows view {ping.number}"
+    text = f"ping: knows view {counter_of(ping.number)}"
     if ping.synced:
         text += f", synced: {', '.join(ping.synced)}"
     if ping.unreachable:
@@ -171,7 +172,7 @@ def _request(request: object) -> str:
 
 
 _WORDS: Final[dict[type, Any]] = {
-    Hello: lambda m: f"hello from a {m.role} that knows view {m.number}",
+    Hello: lambda m: f"hello from a {m.role} that knows view {counter_of(m.number)}",
     Goodbye: lambda m: f"goodbye, {m.reason}: {m.text}",
     Ping: _ping,
     ViewIs: _view_is,

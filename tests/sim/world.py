@@ -31,10 +31,16 @@ from tests.sim.settings import Settings
 from tests.sim.sockets import End
 from tests.sim.streams import stream
 from tests.sim.views import ViewsProcess
+from viewservice.statefile import decode
 from wire.messages import Member, Message, SnapshotPart
 
 #: How long a supervisor waits before it starts a server again that has stopped.
 RESTART_US: Final = 500 * MS
+#: How long a server may be kept from a view service that has an old state: an
+#: attempt that fails for it still leaves time for the next within the margin.
+LATE_US_MAX: Final = 200 * MS
+#: Old state files that are kept.
+OLD_DISKS_MAX: Final = 20
 
 
 class World:
@@ -69,6 +75,10 @@ class World:
         #: its place.
         self.disk = b""
         self._saved_disk: bytes | None = None
+        #: What the state file has held before, the oldest first.
+        self._old_disks: list[bytes] = []
+        #: Has the view service never been started?
+        self.is_new = True
         self.limits = self.settings.limits
         self.session_limits = self.settings.session_limits
         self._moments = 0
@@ -174,31 +184,70 @@ class World:
         if self._saved_disk is not None or not (knowing and all(knowing)):
             return False
         self.note("views lose their state file")
-        self._saved_disk, self.disk = self.disk, b""
-        self.crash_views()
-        self.start_views()
+        self._replace_disk(b"")
         return True
 
+    def roll_disk_back(self, random: Random) -> bool:
+        """The view service starts with a state file of an earlier time -> False:
+        there is none, or nobody who knows better."""
+        newest = self.chronicle.view.number
+        older = [disk for disk in self._old_disks if disk != self.disk]
+        is_known = any(each.replica.view.number == newest for each in self.running())
+        if self._saved_disk is not None or not older or not newest or not is_known:
+            return False
+        self.note("views get an old state file")
+        self._replace_disk(random.choice(older))
+        # Some servers call later than others, and some of them by a failed attempt.
+        for server in self.running():
+            if server.has_one_address and random.randrange(2):
+                paths = [(server.host, "views"), ("views", server.host)]
+                mend = self.network.cut_off(paths)
+                self.agenda.later(random.randrange(LATE_US_MAX), mend)
+        return True
+
+    def _replace_disk(self, disk: bytes) -> None:
+        # First it ends: it may be asleep, and write something when it is woken.
+        self.crash_views()
+        self._saved_disk, self.disk = self.disk, disk
+        self.misfortune.begin_truce()
+        self.start_views()
+
+    @property
+    def is_state_old(self) -> bool:
+        """Does the view service run with another state file than its newest?"""
+        return self._saved_disk is not None
+
+    def write_disk(self, disk: bytes) -> None:
+        """The view service has saved that."""
+        if not self.is_state_old and self.disk:
+            self._old_disks.append(self.disk)
+            del self._old_disks[:-OLD_DISKS_MAX]
+        self.disk = disk
+
     def restore_disk(self) -> None:
-        """The state file is back in its place."""
-        if self._saved_disk is not None:
+        """The newest state file is back in its place, unless the view service has gone
+        on with an old one: then that is the newest."""
+        if self._saved_disk is None:
+            return
+        now, saved = decode(self.disk) if self.disk else None, decode(self._saved_disk)
+        if (
+            now is not None
+            and now.cluster == saved.cluster
+            and now.view.counter > saved.view.counter
+        ):
+            self.note("views have gone on with an old state file")
+            self._saved_disk = None
+        else:
             self.note("views get their state file back")
             self.crash_views()
             self.disk, self._saved_disk = self._saved_disk, None
             self.start_views()
 
-    def start_server(self, name: str) -> ServerProcess | None:
+    def start_server(self, name: str) -> ServerProcess:
         """Start a server of that name, if none runs -> the one that runs."""
         server = self.servers.get(name)
         if server is not None and server.is_alive:
             return server
-        if self._saved_disk is not None and not self.views_process.views.lost:
-            # A view service that knows nothing believes servers who know nothing,
-            # if nobody who knows better calls in time.  So nobody new is started
-            # before it has heard of the cluster that was.
-            again = functools.partial(self.start_server, name)
-            self.agenda.later(RESTART_US, again)
-            return None
         server = self.servers[name] = ServerProcess(self, name)
         self.note(f"{name} starts as {server.incarnation:016x}")
         return server

@@ -24,7 +24,7 @@ _REPLICA = {
         "before.resign(view)", when="view.backup(self.me.name) is None"
     ),
     "a primary that never heard of its successor's view": at(
-        "before.resign(view)", when="view.number > before.view.number + 1"
+        "before.resign(view)", when="view.counter > before.view.counter + 1"
     ),
     "a backup goes on under the same primary": at("backup.continue_from(before)"),
     "a backup gets another primary in a transfer": at(
@@ -37,7 +37,7 @@ _REPLICA = {
     ),
     "a view is skipped": at(
         "before, self.view, self._adopted = self.role, view, True",
-        when="0 < self.view.number < view.number - 1",
+        when="0 < self.view.counter < view.counter - 1",
     ),
     "two views before one ping": at(
         "before, self.view, self._adopted = self.role, view, True",
@@ -48,7 +48,12 @@ _REPLICA = {
         'self._refuse(link, message, "not primary")', when="type(message) is Query"
     ),
     "a greeting tells the view": at(
-        "self._learn(greet.view)", when="greet.view.number > self.view.number"
+        "if (refusal := self._learn(view)) is not None:",
+        when="view.counter > self.view.counter",
+    ),
+    "a greeting that the view service must confirm": at("self._adopted = True"),
+    "a view of another history": wrong(
+        "if view.counter == mine.counter:", "return Goodbye("
     ),
     "greeted for an older view": at('self._refuse(link, greet, "of an older view")'),
     "greeted, and no backup of that view": at(
@@ -58,7 +63,7 @@ _REPLICA = {
         'self._refuse(link, greet, "not from that view\'s primary")'
     ),
     "a Forward of an older view": at('self._refuse(link, forward, "of an older view")'),
-    "a Forward of a view that was not introduced": wrong(
+    "a Forward of a view that was not introduced": at(
         'self._out.ignore(link, forward, "of a view that was not introduced")'
     ),
     "a Forward where nobody was greeted": at(
@@ -68,10 +73,12 @@ _REPLICA = {
         'self._refuse(link, part, "not from the primary that greeted")'
     ),
     "a snapshot part of an older view is taken": at(
-        "role.on_snapshot_part(part)", when="part.view < self.view.number"
+        "role.on_snapshot_part(part)",
+        when="counter_of(part.view) < self.view.counter",
     ),
     "a refusal tells the view": at(
-        "self._learn(refusal.view)", when="refusal.view.number > self.view.number"
+        "if (refusal := self._learn(message.view)) is not None:",
+        when="message.view.counter > self.view.counter",
     ),
     "a backup answers who is primary no more": at(
         'self._out.ignore(link, message, "not primary any more")'

@@ -4,28 +4,30 @@ The rare places of the view service: who may lead, and who is alive.
 
 from __future__ import annotations
 
-from tests.sim.places.place import at, places
+from tests.sim.places.place import at, places, wrong
 
 _VIEWS = {
-    "somebody of another cluster is turned away": at(
-        "who = hello.role if hello.member is None else hello.member.name",
-        when="hello.cluster and hello.cluster != self.cluster"
-        " and not self.lost and self.view.number",
+    "memory lost, by a cluster": at("self._lose(text, for_good=False)"),
+    "memory lost, by a server that has served": at(
+        "self._lose(evidence, for_good=True)"
     ),
-    "memory lost, by a cluster": at(
-        'self._lose(f"{who} called from cluster {hello.cluster.hex()}")'
+    "a server that has not served knows another view": at(
+        "if len(self.claims) < CLAIMS_MAX:"
     ),
-    "memory lost, by the number in a Hello": at(
-        'self._lose(f"{who} knows view {hello.number}")'
+    "a known counter with other bits": wrong(
+        'evidence += f", but another one ({number:016x}) than was created here"'
     ),
-    "memory lost, by the number in a ping": at(
-        'self._lose(f"{ping.member.name} knows view {ping.number}")'
+    "no view is created for a margin": at(
+        "if self.lost or self.settling or not self._may_lead(leader):",
+        when="self.settling and not self.lost and self.view.number",
     ),
     "a ping knows an older view": at(
         "if ping.number != view.number or view.primary is None:",
-        when="0 < ping.number < view.number",
+        when="0 < counter_of(ping.number) < view.counter",
     ),
-    "a backup becomes eligible": at("self.roster.trusted(name)"),
+    "a backup becomes eligible": at(
+        "self.eligible |= synced", when="synced - self.eligible"
+    ),
     "eligible before all are": at(
         "self.acknowledged = self.acknowledged or synced == backups",
         when="synced and synced != backups",
@@ -55,13 +57,14 @@ _VIEWS = {
         when="not self.is_unfounded() and member.name not in self.eligible",
     ),
     "a first view waits": at(
-        "if not view.number:", "return not self.roster.grace", when="self.roster.grace"
+        "if self.lost or self.settling or not self._may_lead(leader):",
+        when="self.settling and not self.view.number",
     ),
     "founding view again": at(
-        "return View(number, leader, founding=True)", when="view.number"
+        "return View(counter, leader, founding=True)", when="view.number"
     ),
     "founding view again by the same copy": at(
-        "return View(number, leader, founding=True)",
+        "return View(counter, leader, founding=True)",
         when="view.number and any(leader.name == change.primary"
         " for change in self.history)",
     ),
@@ -114,8 +117,9 @@ _VIEWS = {
         " for each in proposed.backups)",
     ),
     "a living primary loses its place": at(
-        "self.roster.retired(member.name, doubted=doubted)",
-        when="member.is_same_copy(self.view.primary)",
+        "self.roster.retired(member.name, codes[member.name])",
+        when="member.is_same_copy(self.view.primary)"
+        " and not self.roster.is_dead(member)",
     ),
     "unreachable weighed": at(
         "return self.unreachable - heirs", when="self.unreachable & heirs"
@@ -151,9 +155,7 @@ _ROSTER = {
         "if known.holds_its_name(self.dead_pings) or link < known.link:",
         when="not known.holds_its_name(self.dead_pings) and link < known.link",
     ),
-    "a name is taken over": at(
-        "return self._note(superseding(known, ping.member), link, ping)"
-    ),
+    "a name is taken over": at("return self._note(newer, link, ping)"),
     "a ping on an older connection": at(
         "if link < known.link or (link == known.link and not known.connected):",
         "return None",
@@ -178,25 +180,27 @@ _ROSTER = {
         when="self.grace",
     ),
     "a pause takes a hint back": at("self.servers[name] = replace(server, hint=0)"),
-    "idle, and doubted": at(
-        "idle.sort(key=lambda server: server.doubted != NEVER)",
-        when="any(0 <= each.doubted < self.doubt_ticks"
-        " for each in self.servers.values())",
+    "idle, and waiting for its losses": at(
+        "damping = server.damping", "if (", when="damping.is_waiting(dead_pings)"
     ),
-    "doubted for long enough": at(
-        "idle.sort(key=lambda server: server.doubted != NEVER)",
-        when="any(each.doubted != NEVER for each in idle)",
+    "recruited after it has waited": at(
+        "(found if calm else doubtful).append(server.member)", when="not calm"
     ),
-    "retired in doubt": at("server = self.servers.pop(name)", when="doubted"),
-    "trusted again": at("self.servers[name] = replace(server, doubted=NEVER)"),
+    "unreachable, and waits at once": at(
+        "if code in LOSSES:", when="code in UNREACHABLE"
+    ),
+    "several losses": at(
+        "damping = server.damping.lost(unreachable=unreachable)",
+        when="server.damping.losses",
+    ),
     "back from the dead": at(
-        "del self.servers[name]", "server = self.servers[name] = Server("
+        "if old is not None and self.is_dead(ping.member):", "del self.servers[name]"
     ),
 }
 
 _SERVER = {
     "more incarnations than are remembered": at(
-        "return Server(member, superseded=gone[-SUPERSEDED_MAX:])",
+        "return Server(member, damping=old.damping, superseded=gone[-SUPERSEDED_MAX:])",
         when="len(gone) > SUPERSEDED_MAX",
     ),
 }

@@ -38,7 +38,9 @@ class Actions:
         can = {kind for kind, left in zip(KINDS, rest.budget, strict=True) if left}
         found = list(self._in_links(state[-3], breaks="break" in can))
         found += [(kind,) for kind in ("views crash", "forget") if kind in can]
-        if views.roster.grace and self._have_called(state, views, rest):
+        if "roll back" in can and rest.saved >= 0:
+            found.append(("roll back",))
+        if self.may_have_waited(state, views):
             found.append(("waited",))
         for i in range(config.servers):
             if state[i] == DOWN:
@@ -47,7 +49,7 @@ class Actions:
                 continue
             fact = self._facts[state[i]]
             found.append(("ping", i))
-            if views.view.number >= fact.view.number:
+            if views.view.counter >= fact.view.counter:
                 found.append(("tell", i))
             if config.lazy:
                 found.append(("flush", i))
@@ -89,13 +91,21 @@ class Actions:
             self._of_links[net, breaks] = found
         return found
 
-    def _have_called(self, state: State, views: Views, rest: Rest) -> bool:
-        """Has everybody who runs called the view service since it began?"""
+    def may_have_waited(self, state: State, views: Views) -> bool:
+        """Can the time be over in which the view service waits for callers?  All who
+        run have called by then, and none of them is one that it turns away."""
+        if not views.settling or self._config.late:
+            return bool(views.settling)
         known = [views.servers.get(name) for name in NAMES]
+        lives = self._worlds.rest(state).lives
         return all(
             state[i] == DOWN
-            or (server is not None and server.member.incarnation == life)
-            for i, (server, life) in enumerate(zip(known, rest.lives, strict=False))
+            or (
+                server is not None
+                and server.connected
+                and server.member.incarnation == life
+            )
+            for i, (server, life) in enumerate(zip(known, lives, strict=False))
         )
 
     def _dials(self, i: int, fact: Facts, state: State, rest: Rest) -> list[Action]:

@@ -147,4 +147,10 @@ def judge_state(model: Model, state: State) -> None:
         for i in range(model.config.servers)
     ]
     worlds = model.worlds
-    judge(facts, model.view_service(state), worlds.outside(state), worlds.rest(state))
+    judge(
+        model.config,
+        facts,
+        model.view_service(state),
+        worlds.outside(state),
+        worlds.rest(state),
+    )

@@ -33,6 +33,7 @@ KINDS: Final = (
     "tick",  # a primary says something to every backup
     "views crash",  # the view service starts again from what it remembers
     "forget",  # it starts again from nothing
+    "roll back",  # it starts again from a state that was saved before
     "idle",  # time passes until every session is too old
 )
 
@@ -55,6 +56,10 @@ class Config:
     #: Are messages that only say where somebody stands delivered at once?  A
     #: bound: fewer orders are looked at.
     prompt: bool = True
+    #: May servers call a view service that has started again later than it waits for
+    #: them?  Then two histories can come about, and only what must hold in each of
+    #: them is looked at.
+    late: bool = False
     #: Does nobody look who it is that answers at an address?
     strangers: bool = False
     limits: Limits = TINY

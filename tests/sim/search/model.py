@@ -81,6 +81,10 @@ class Model:
         """Everything that can happen next."""
         return self._actions.of(state, self.view_service(state))
 
+    def may_have_waited(self, state: State) -> bool:
+        """Can the view service have waited for long enough?"""
+        return self._actions.may_have_waited(state, self.view_service(state))
+
     def carried(self, state: State) -> list[Action]:
         """What happens next where nothing goes wrong."""
         return self._actions.carried(state)
@@ -119,7 +123,11 @@ class Model:
         if name[0] != "link":
             servers = [self.facts(each) for each in world.servers if each != DOWN]
             executed = max((fact.value for fact in servers), key=len)
-            world.outside = answered(world.outside, name, message, executed)
+            try:
+                world.outside = answered(world.outside, name, message, executed)
+            except Violation:
+                if not self.config.late:
+                    raise
             return True
         link = world.links.get(name[1:])
         if link is not None and type(message) is Goodbye:
@@ -171,6 +179,9 @@ class Model:
         lives = list(world.rest.lives)
         lives[i] += 1
         world.rest = world.rest._replace(lives=tuple(lives))
+        # It was gone for the dead time; before that its name is in use.
+        if NAMES[i] in self.views.all[world.views].servers:
+            world.views = self.views.move(world.views, "dead", NAMES[i])
         world.servers[i] = self.servers.begin(member(i, lives[i]))
 
     def _tick(self, world: World, i: int) -> None:
@@ -188,7 +199,7 @@ class Model:
 
     def _ping(self, world: World, i: int, *unreachable: str) -> None:
         fact = self.facts(world.servers[i])
-        said = (fact.view.number, fact.synced, unreachable)
+        said = (fact.view.number, world.rest.rolled, fact.synced, unreachable)
         life = world.rest.lives[i]
         world.views = self.views.move(world.views, "ping", i, life, *said)
         if self.config.prompt:
@@ -214,6 +225,12 @@ class Model:
     def _forget(self, world: World) -> None:
         self._spend(world, "forget")
         world.views = self.views.move(world.views, "forgotten")
+
+    def _roll_back(self, world: World) -> None:
+        self._spend(world, "roll back")
+        rest = world.rest
+        world.views = self.views.move(rest.saved, "rolled back")
+        world.rest = rest._replace(rolled=rest.rolled + 1)
 
     def _waited(self, world: World) -> None:
         world.views = self.views.move(world.views, "waited")
@@ -390,6 +407,7 @@ _DO: Final = {
     "doubt": "_doubt",
     "views crash": "_views_crash",
     "forget": "_forget",
+    "roll back": "_roll_back",
     "waited": "_waited",
     "views tick": "_views_tick",
     "dial": "_dial",

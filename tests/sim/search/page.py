@@ -69,7 +69,7 @@ class ToldModel(Model):
         except Violation as found:
             violation = found
             observer.violated(self._at, found.rule, found.text)
-        steps = {"steps": self._at, "view": self.view_service(state).view.number}
+        steps = {"steps": self._at, "view": self.view_service(state).view.counter}
         observer.finished(self._at + (violation is None), steps)
 
     # -- what is told ----------------------------------------------------------------
@@ -130,7 +130,7 @@ class ToldModel(Model):
         if self._is_telling:
             views = self.views.all[world.views]
             if views.view != before:
-                text = f"makes view {views.view.number}"
+                text = f"makes view {views.view.counter}"
                 self._observer.did(self._at, VIEWS, "view", text)
             self._observer.turned(self._at, VIEWS, of_views(views))
 

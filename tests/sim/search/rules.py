@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tests.sim.chronicle import Violation
-from tests.sim.search.config import NAMES
+from tests.sim.search.config import NAMES, Config
 from tests.sim.search.outside import Outside
 from tests.sim.search.servers import Facts
 from tests.sim.search.world import Rest
@@ -19,18 +19,28 @@ from viewservice.views import Views
 
 
 def judge(
-    facts: Sequence[Facts | None], views: Views, outside: Outside, rest: Rest
+    config: Config,
+    facts: Sequence[Facts | None],
+    views: Views,
+    outside: Outside,
+    rest: Rest,
 ) -> None:
     """Raise `Violation` if the state is none that may be; *facts* are None for
     servers that do not run."""
     running = [fact for fact in facts if fact is not None]
+    _one_identity(running)
+    if config.late:
+        return
     _one_history(running, outside)
     known, view = outside.known, views.view
-    newest = max((fact.view.number for fact in running), default=0)
-    if 0 < view.number < newest:
+    newest = max((fact.view.counter for fact in running), default=0)
+    is_at_work = not views.settling and not views.lost
+    if 0 < view.counter < newest and is_at_work:
         raise Violation(
             "one voice", f"the view service makes {view}, and view {newest} exists"
         )
+    if not is_at_work and view.counter < newest:
+        return  # It has an old state, in which others are eligible.
     for backup in view.members():
         at = NAMES.index(backup.name)
         fact = facts[at]
@@ -45,6 +55,19 @@ def judge(
                 f"{backup.name} is eligible in view {view.number} and holds"
                 f" {fact.value!r} and {fact.tail}, and {known!r} was told",
             )
+
+
+def _one_identity(running: Sequence[Facts]) -> None:
+    """Two logs that hold an identity hold the same entry there, in whichever
+    history it came about."""
+    known: dict[tuple[int, int], bytes] = {}
+    for fact in running:
+        for view, index, request in fact.entries:
+            if known.setdefault((view, index), request) != request:
+                raise Violation(
+                    "one identity",
+                    f"({view}, {index}): {known[view, index]!r}, {request!r}",
+                )
 
 
 def _one_history(running: Sequence[Facts], outside: Outside) -> None:

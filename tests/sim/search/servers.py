@@ -77,6 +77,8 @@ class Facts(NamedTuple):
     chain: int
     value: bytes
     tail: tuple[bytes, ...]
+    #: View, index and request of every entry in its log.
+    entries: tuple[tuple[int, int, bytes], ...]
     diverged: str | None
 
 
@@ -217,6 +219,9 @@ def _facts(replica: Replica) -> Facts:
             _decode(entry.request.body)[0].suffix  # type: ignore[union-attr]
             for entry in entries
             if type(entry.request) is Batch
+        ),
+        tuple(
+            (entry.view, entry.index, _encode(entry.request)) for entry in log.entries
         ),
         replica.diverged,
     )

@@ -45,6 +45,12 @@ class Stage:
             else:
                 return
 
+    def save(self) -> None:
+        """A copy of the view service's state is kept."""
+        world = self.model.worlds.unpack(self.state)
+        world.rest = world.rest._replace(saved=world.views)
+        self.state = self.model.worlds.pack(world)
+
     def found(self, *servers: int, clerks: int = 9) -> None:
         """These serve, the first one leads, the view is acknowledged, the
         sessions of so many clerks are open, and everybody has applied everything."""
@@ -220,6 +226,20 @@ def _evicted(stage: Stage) -> None:
     stage.carry()
 
 
+def _superseded(stage: Stage) -> None:
+    """A led with B when the state was saved; then A stood still, B leads with C,
+    and has answered a write that A lacks."""
+    stage.found(A, B)
+    stage.do("ping", C)
+    stage.save()
+    stage.do("dead", A)
+    stage.do("ping", B)
+    stage.carry("dial", "there", "back")
+    stage.do("ping", B)
+    stage.do("write", 0, B)
+    stage.carry()
+
+
 def _nothing(stage: Stage) -> None:
     """Nobody has called yet."""
 
@@ -263,6 +283,8 @@ ALL: Final = [
     _named("founding", _nothing, {"dead": 1, "crash": 1}, servers=2),
     _named("founders", _nothing, {"dead": 1, "restart": 1, "crash": 1}, clerks=0),
     _named("memory", _fresh, {"dead": 1, "views crash": 1, "forget": 1}, writes=1),
+    _named("rolled-back", _superseded, {"roll back": 1, "dead": 1, "crash": 1}),
+    _named("rolled-back-late", _superseded, {"roll back": 1, "dead": 1}, late=True),
     _named("lazy", _fresh, {"dead": 1}, servers=2, reads=1, lazy=True),
     _named("patient", _fresh, {"dead": 1}, servers=2, reads=1, prompt=False),
     _named("divergent", _divergent, {"dead": 1}, backups=2),

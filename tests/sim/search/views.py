@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.sim.chronicle import Violation
 from tests.sim.search.config import NAMES, Config
+from viewservice.damping import NO_LOSS
 from viewservice.roster import Roster
 from viewservice.views import Views
 from wire.messages import SERVER, VERSION, Hello, Member, Ping
@@ -58,8 +59,13 @@ class ViewServices:
         return found
 
     def _number(self, views: Views) -> int:
-        # What was is for people; no rule looks at it.
+        # What was is for people; no rule looks at it.  That a server waits for its
+        # losses keeps views from being created, and only that.
         views.history = ()
+        servers = views.roster.servers
+        for name, server in servers.items():
+            if server.damping != NO_LOSS:
+                servers[name] = replace(server, damping=NO_LOSS)
         key = views.fingerprint()
         found = self._numbers.get(key)
         if found is None:
@@ -75,7 +81,12 @@ def _roster() -> Roster:
 
 
 def _ping(
-    views: Views, i: int, incarnation: int, number: int, *said: tuple[str, ...]
+    views: Views,
+    i: int,
+    incarnation: int,
+    number: int,
+    bits: int,
+    *said: tuple[str, ...],
 ) -> Views:
     synced, unreachable = said
     who = member(i, incarnation)
@@ -83,7 +94,7 @@ def _ping(
     cluster = CLUSTER if number else b""
     if views.greeted(Hello(VERSION, SERVER, cluster, number, who)) is None:
         ping = Ping(1, who, number, synced, unreachable)
-        views.ping(link_of(i, incarnation), ping)
+        views.ping(link_of(i, incarnation), ping, bits)
     return views
 
 
@@ -99,22 +110,34 @@ def _dead(views: Views, name: str) -> Views:
 
 
 def _recalled(views: Views) -> Views:
-    # With a view, the time to call only keeps it from moving.
-    roster = _roster() if views.view.number else Roster(DEAD_PINGS)
-    return Views.recalled(views.memory(), roster, **_settings(views))
+    # If the state is the newest, the margin only keeps views from being created.
+    after = Views.recalled(views.memory(), _roster(), **_settings(views))
+    after.settling = int(not views.view.number)
+    return after
+
+
+def _rolled_back(views: Views) -> Views:
+    after = Views.recalled(views.memory(), _roster(), **_settings(views))
+    after.settling = 1
+    return after
 
 
 def _forgotten(views: Views) -> Views:
-    return Views(CLUSTER[::-1], Roster(DEAD_PINGS), **_settings(views))
+    after = Views(CLUSTER[::-1], _roster(), **_settings(views))
+    after.settling = 1
+    return after
 
 
 def _ticked(views: Views) -> Views:
+    settling = views.settling
     views.tick()
+    views.settling = settling
     return views
 
 
 def _waited(views: Views) -> Views:
-    views.roster.grace = 0
+    views.settling = 0
+    views.claims.clear()
     return views
 
 
@@ -127,6 +150,7 @@ _MOVES: Final[dict[str, Callable[..., Views]]] = {
     "crashed": _crashed,
     "dead": _dead,
     "recalled": _recalled,
+    "rolled back": _rolled_back,
     "forgotten": _forgotten,
     "ticked": _ticked,
     "waited": _waited,

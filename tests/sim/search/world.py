@@ -52,6 +52,10 @@ class Rest(NamedTuple):
     lives: tuple[int, ...]
     #: By place in `tests.sim.search.config.KINDS`.
     budget: tuple[int, ...]
+    #: The view service as it was saved once, and how often it has been rolled back
+    #: to that.
+    saved: int = -1
+    rolled: int = 0
 
 
 @define

@@ -1,0 +1,46 @@
+"""
+Servers that clerks cannot reach.
+
+Pure: a list for `status`, and no rule.  A firewall between clerks and a primary
+is seen by clerks alone; the primary pings as ever, and keeps its place
+(``docs/design.md``, section 4, rule 17).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+#: How long a report is shown, seconds; a clerk repeats it sooner while it lasts.
+SHOWN_S: Final = 15.0
+
+#: Clerks whose reports are kept.
+COMPLAINTS_MAX: Final = 1024
+
+
+@define
+class Complaints:
+    """The newest report of each clerk.  Times are seconds of one clock."""
+
+    #: The clerk's connection -> when, and which server.
+    _newest: dict[int, tuple[float, str]] = field(factory=dict, init=False)
+
+    def add(self, now_s: float, link: int, name: str) -> None:
+        """The clerk on connection *link* cannot reach the server *name*."""
+        self._newest.pop(link, None)
+        self._newest[link] = now_s, name
+        if len(self._newest) > COMPLAINTS_MAX:
+            del self._newest[next(iter(self._newest))]
+
+    def drop(self, link: int) -> None:
+        """That clerk is gone."""
+        self._newest.pop(link, None)
+
+    def counts(self, now_s: float) -> dict[str, int]:
+        """Server -> how many clerks cannot reach it."""
+        found: dict[str, int] = {}
+        for at_s, name in self._newest.values():
+            if now_s - at_s <= SHOWN_S:
+                found[name] = found.get(name, 0) + 1
+        return found
