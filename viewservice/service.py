@@ -13,13 +13,13 @@ import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from viewservice import status
+from viewservice import reach, status
 from viewservice.options import DEFAULT_STATE, Options, Settings
 from viewservice.refusals import Refusals
 from viewservice.roster import Roster
@@ -32,11 +32,14 @@ from wire.daemon import begin, fail
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
 from wire.messages import (
+    CLERK,
+    OBSERVER,
     SERVER,
     VERSION,
     VIEW_SERVICE,
     Goodbye,
     Hello,
+    Member,
     Message,
     Ping,
     Report,
@@ -45,6 +48,9 @@ from wire.messages import (
     View,
     Watch,
 )
+
+#: How `status` calls a caller that is no server, by its role.
+_WHO: Final = {CLERK: "a clerk", OBSERVER: "an observer"}
 
 _log = get_logger("viewservice.service")
 
@@ -85,6 +91,8 @@ class ViewService(Logged, Service):
         #: Every server's connection by `Link.id`, and whoever watches.
         self._servers: dict[int, Link] = {}
         self._watchers: dict[Link, None] = {}
+        #: Clerks and observers that are connected.
+        self._others: dict[Link, None] = {}
         #: What each server last told of itself.
         self._reports: dict[str, Report] = {}
         #: Who was turned away.
@@ -188,10 +196,16 @@ class ViewService(Logged, Service):
         if not self._remember():
             return Goodbye("stopping", "the view service cannot write its state")
         if refusal is not None:
-            self._refusals.add(self._reactor.seconds(), link.hello.member, refusal)
+            self._refuse(link, link.hello.member, refusal)
         elif link.hello.role == SERVER:
             self._servers[link.id] = link
+        else:
+            self._others[link] = None
         return refusal
+
+    def _refuse(self, link: Link, member: Member | None, goodbye: Goodbye) -> None:
+        now_s = self._reactor.seconds()
+        self._refusals.add(now_s, member, goodbye, link.far_host)
 
     def received(self, link: Link, message: Message) -> None:
         """A message has come; what may come is in `wire.messages.SAYS`."""
@@ -203,14 +217,30 @@ class ViewService(Logged, Service):
             self._watchers[link] = None
             link.send(self.views.view_is())
         elif isinstance(message, Status):
-            interval_ms = self._settings.ping_interval_ms
-            refused = self._refusals.lately(self._reactor.seconds())
-            document = status.document(self.views, self._reports, interval_ms, refused)
-            link.send(StatusIs(document))
+            link.send(StatusIs(self._document()))
+
+    def _document(self) -> bytes:
+        servers = {
+            name: reach.caller(name, link.far_host, link.near_host)
+            for name, server in self.views.servers.items()
+            if (link := self._servers.get(server.link)) is not None
+        }
+        others = tuple(
+            reach.caller(_WHO[link.hello.role], link.far_host, link.near_host)
+            for link in self._others
+        )
+        return status.document(
+            self.views,
+            self._reports,
+            self._settings.ping_interval_ms,
+            self._refusals.lately(self._reactor.seconds()),
+            reach.Callers(servers, others),
+        )
 
     def link_closed(self, link: Link, reason: str) -> None:
         """A caller is gone."""
         self._watchers.pop(link, None)
+        self._others.pop(link, None)
         if self._servers.pop(link.id, None) is not None:
             _log.debug("server.disconnected", peer=link.peer, reason=reason)
             self.views.disconnected(link.id)
@@ -221,7 +251,7 @@ class ViewService(Logged, Service):
         answer = self.views.ping(link.id, ping)
         if isinstance(answer, Goodbye):
             if self._remember():
-                self._refusals.add(self._reactor.seconds(), ping.member, answer)
+                self._refuse(link, ping.member, answer)
                 link.goodbye(answer.reason, answer.text)
             return
         self._refusals.drop(ping.member)

@@ -8,7 +8,7 @@ for ever without `status` saying for whom, and what an operator can do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from viewservice.server import NEVER
@@ -28,6 +28,7 @@ WAITS: Final = {
     "lost": "nobody eligible can ever call again",
     "acknowledgement": "the primary has not said that all its backups are in step",
     "backup": "fewer backups than configured, and nobody to recruit",
+    "address": "a server publishes an address that is of no use to others",
 }
 
 
@@ -48,6 +49,17 @@ def waiting(views: Views, refused: Sequence[Refusal] = ()) -> Wait | None:
     if len(views.view.backups) < views.backups_max:
         return _backup(views, refused)
     return None
+
+
+def doubting(wait: Wait | None, doubts: Mapping[str, str]) -> Wait | None:
+    """*wait*, and which servers publish an address that others cannot use: it may
+    be the reason, and will be one at the latest after a failover."""
+    if not doubts:
+        return wait
+    text = ". ".join(doubts.values())
+    if wait is None:
+        return Wait(tuple(doubts), "address", text)
+    return Wait(wait.names, wait.code, f"{wait.text}. {text}")
 
 
 def _first(views: Views, refused: Sequence[Refusal]) -> Wait:
