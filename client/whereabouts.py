@@ -294,7 +294,7 @@ def _why_another(member: Member) -> str:
         return ""
     return (
         f": {why}, which on another host leads to another process; {member.name} "
-        "must be restarted with --advertise, an address that leads to it from here"
+        "needs --advertise, an address that leads to it from there, too"
     )
 
 

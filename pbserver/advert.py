@@ -80,9 +80,10 @@ class Advert:
                 continue  # On this host, too, or no evidence of another.
             if why := confined(host):
                 return (
-                    f"{self.address} is {why}, of no use to {who} at {other}; restart "
-                    f"this server with --advertise tcp:HOST:{port}, HOST being what "
-                    "other hosts reach it by"
+                    f"{self.address} is {why}, of no use to {who} at {other}; this "
+                    f"server needs --advertise tcp:HOST:{port}, HOST being what other "
+                    "hosts reach it by (a restart empties it: wait until another "
+                    "server has its data)"
                 )
         return self._family_doubt(host, port)
 
@@ -94,8 +95,8 @@ class Advert:
             return ""  # An IPv6 wildcard takes IPv4 as well.
         return (
             f"{self.address} is an {IPV6} address, and this server listens by {IPV4} "
-            f"only; restart it with --listen tcp6:{port}, which takes both, or with "
-            "--advertise"
+            f"only; it needs --listen tcp6:{port}, which takes both, or --advertise (a "
+            "restart empties it: wait until another server has its data)"
         )
 
 

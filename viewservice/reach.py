@@ -71,6 +71,6 @@ def _doubt(member: Member, its: Caller, everybody: Iterable[Caller]) -> str:
     more = f" and {len(away) - _NAMED} more" if len(away) > _NAMED else ""
     return (
         f"{member.name} publishes {member.address}, {why}, of no use to {named}{more}; "
-        f"restart it with --advertise tcp:HOST:{port}, HOST being what other hosts "
-        "reach it by"
+        f"it needs --advertise tcp:HOST:{port}, HOST being what other hosts reach it "
+        "by (a restart empties it: wait until another server has its data)"
     )
