@@ -261,7 +261,7 @@ class Conversation:
     def views_surveyed(self, address: str, cluster: bytes) -> Ended:
         """A view service was found at another of the addresses that were given."""
         mine = self.whereabouts.cluster
-        if not mine or cluster == mine:
+        if cluster == mine or not mine:
             return []
         return self._leave(
             f"the addresses of the view service are of two clusters: {address} is of "

@@ -22,7 +22,7 @@ from zlib import crc32
 
 from attrs import define, field
 
-from wire.addresses import confined, parse_address
+from wire.addresses import confined, host_of, parse_address
 from wire.messages import NO_VIEW, Goodbye, Hello, Member, View
 
 #: So long may calls wait without any answer before the view service is asked;
@@ -289,7 +289,7 @@ def _unanswering(primary: Member) -> str:
 
 def _why_another(member: Member) -> str:
     """Why another process may answer at a member's address, if that shows."""
-    why = confined(parse_address(member.address)[0])
+    why = confined(host_of(member.address))
     if not why:
         return ""
     return (

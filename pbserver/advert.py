@@ -20,6 +20,7 @@ from wire.addresses import (
     confined,
     family,
     format_address,
+    host_of,
     is_loopback,
     is_wildcard,
     parse_address,
@@ -74,7 +75,7 @@ class Advert:
         """Why the view service or one of *members* cannot connect to the address;
         "" if nothing shows that."""
         host, port = parse_address(self.address)
-        others = ((each.name, split_address(each.address)[0]) for each in members)
+        others = ((each.name, host_of(each.address)) for each in members)
         for who, other in (("the view service", self.far), *others):
             if not other or other in {self.near, host} or is_loopback(other):
                 continue  # On this host, too, or no evidence of another.

@@ -12,6 +12,7 @@ from wire.addresses import (
     confined,
     family,
     format_address,
+    host_of,
     is_loopback,
     is_wildcard,
     normal_address,
@@ -92,11 +93,13 @@ NOWHERE = {
 @pytest.mark.parametrize(("text", "expected"), GOOD.items())
 def test_good(text, expected):
     assert expected == parse_address(text)
+    assert expected[0] == host_of(text)
     assert text == format_address(*expected)
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_bad(text):
+    assert host_of(text) == ""
     with pytest.raises(ValueError, match="it must be tcp:HOST:PORT") as refused:
         parse_address(text)
     assert repr(text[:50])[:-1] in str(refused.value)

@@ -108,6 +108,8 @@ FINE = {
     "each by its own address": (advert(ANY, "10.9.0.1", "10.9.0.3"), FAR.address),
     "IPv4 to a port for both": (advert(ANY_IPV6, "10.9.0.1", "10.9.0.3"), FAR.address),
     "a name": (advert(ANY, "127.0.0.1", "127.0.0.1", "tcp:s1:7401"), FAR.address),
+    "an address that is none": (advert(LOOPBACK), "nonsense"),
+    "a number that is no address here": (advert(LOOPBACK), "tcp:127.1:7401"),
     "nothing is known": (advert(LOOPBACK), LOOPBACK),
 }
 

@@ -216,6 +216,22 @@ def test_a_process_ends_although_a_lookup_hangs() -> None:
     subprocess.run(command, timeout=20, check=True, cwd=ROOT)
 
 
+def test_the_end_of_the_process_waits_for_no_lookup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, enough, ended = (threading.Event() for _ in range(3))
+    answer = lambda *_, **__: (asked.set(), enough.wait(10), [])[-1]  # noqa: E731
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    reactor = MemoryReactorClock()
+    reactor.callFromThread = lambda *_: ended.set()
+    names_of(reactor).lookup("waited.test")
+    assert asked.wait(10), "it was looked up"
+    [thread] = [each for each in threading.enumerate() if "waited.test" in each.name]
+    assert thread.daemon
+    enough.set()
+    assert ended.wait(10), "it has ended"
+
+
 def test_no_thread_of_the_reactor_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("its threads are joined at the end")

@@ -19,6 +19,7 @@ from pbserver.service import ServerService, Settings
 from pbserver.sessions import Sessions
 from pbserver.store import Store
 from tests.recorder import said
+from tests.test_names import Resolver
 from wire.codec import encode
 from wire.messages import (
     OBSERVER,
@@ -149,6 +150,19 @@ def test_a_view_service_elsewhere_is_evidence_enough(log: Any) -> None:
     world.answer()
     [told] = log("address.doubted")
     assert "the view service at 10.9.0.1" in told["text"]
+
+
+def test_the_names_of_all_members_are_looked_up_in_advance() -> None:
+    world = World()
+    resolver = Resolver()
+    world.service._peers._names = resolver.names
+    world.answer()
+    odd = [Member(f"s{n}", n, at) for n, at in enumerate(["nonsense", "tcp:0:1"], 5)]
+    named = [Member(f"s{n}", n, f"tcp:host-{n}:7401") for n in (2, 3, 2)]
+    world.view(Member("s4", 4, "tcp:10.9.0.4:7401"), *named, *odd)
+    assert resolver.asked == ["host-2", "host-3"]
+    resolver.answer("host-2")
+    resolver.answer("host-3", "10.9.0.3")
 
 
 # -- a view service that is not there ------------------------------------------------

@@ -82,6 +82,11 @@ def test_a_server_that_is_not_connected_is_not_judged() -> None:
     assert Callers({}, (caller("a clerk", *AWAY),)).doubts([s1()]) == {}
 
 
+def test_an_address_that_is_none_is_not_judged() -> None:
+    them = callers(HERE, ("a clerk", *AWAY))
+    assert them.doubts([s1("nonsense"), s1("tcp:127.1:7401")]) == {}
+
+
 def test_it_is_waited_for() -> None:
     wait = Wait(("s3",), "backup", "1 of 2 backups")
     assert doubting(wait, {}) is wait

@@ -164,6 +164,7 @@ SEEN = {
     "from here": ("tcp:10.0.0.1:1", "127.0.0.1", ""),
     "not connected": ("tcp:10.0.0.1:1", None, ""),
     "a name": ("tcp:s1:1", "10.0.0.2", ""),
+    "no address": ("nonsense", "10.0.0.2", ""),
     "another one": ("tcp:172.17.0.2:1", "10.0.0.2", "calls from 10.0.0.2"),
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from wire.addresses import as_ip, is_loopback, split_address
+from wire.addresses import as_ip, host_of, is_loopback
 
 #: The newest changes that are shown; ``--json`` has them all.
 CHANGES_SHOWN: Final = 5
@@ -135,7 +135,7 @@ def _note(server: dict[str, Any]) -> str:
 def _is_seen_elsewhere(address: str, calls_from: str | None) -> bool:
     """Whether a server calls from another IP address than it publishes: its host
     has several, or NAT or a container is in between.  Not a fault by itself."""
-    published = as_ip(split_address(address)[0])
+    published = as_ip(host_of(address))
     if calls_from is None or published is None or is_loopback(calls_from):
         return False
     return as_ip(calls_from) != published

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from wire.addresses import confined, is_loopback, split_address
+from wire.addresses import confined, format_address, host_of, is_loopback, split_address
 from wire.messages import Member
 
 #: How many others are named in one sentence.
@@ -62,15 +62,15 @@ class Callers:
 
 
 def _doubt(member: Member, its: Caller, everybody: Iterable[Caller]) -> str:
-    host, port = split_address(member.address)
     away = [f"{each.who} at {each.host}" for each in everybody if its.is_apart(each)]
-    why = confined(host)
+    why = confined(host_of(member.address))
     if not why or not away:
         return ""
+    advertise = format_address("HOST", split_address(member.address)[1])
     named = ", ".join(away[:_NAMED])
     more = f" and {len(away) - _NAMED} more" if len(away) > _NAMED else ""
     return (
         f"{member.name} publishes {member.address}, {why}, of no use to {named}{more}; "
-        f"it needs --advertise tcp:HOST:{port}, HOST being what other hosts reach it "
+        f"it needs --advertise {advertise}, HOST being what other hosts reach it "
         "by (a restart empties it: wait until another server has its data)"
     )

@@ -68,6 +68,14 @@ def split_address(text: str) -> tuple[str, int]:
     return host, int(digits)
 
 
+def host_of(text: str) -> str:
+    """The host of an address that came from elsewhere; "" if it is none."""
+    try:
+        return split_address(text)[0]
+    except ValueError:
+        return ""
+
+
 def format_address(host: str, port: int) -> str:
     """The address of *host*, a name or an IP address, and *port*."""
     escaped = host.replace(":", "\\:")
