@@ -48,6 +48,8 @@ class World:
     """A dialler and the network, played by hand."""
 
     def __init__(self, *addresses: str, **options: float) -> None:
+        #: What the dialler reports as failed: address and reason.
+        self.failed: list[str] = []
         self.reactor = MemoryReactorClock()
         self.resolver = Resolver()
         self.owner = Recorder(Hello(VERSION, CLERK))
@@ -58,6 +60,7 @@ class World:
             addresses or (ONE,),
             self.reactor,
             Random(1),
+            failed=lambda address, reason: self.failed.append(f"{address} {reason}"),
             names=self.resolver.names,
             **options,
         )
@@ -265,6 +268,7 @@ def test_a_name_that_takes_long_to_resolve_is_connected_to(log):
     world.accept()
     assert world.owner.heard == ["opened"]
     assert world.resolver.asked == ["views.example"]
+    assert world.failed == [f"{NAMED} {LATE}, and there is no answer yet"]
     expected = f"lookup.delayed {NAMED} {LATE}, and there is no answer yet"
     assert [expected, f"link.made {NAMED} 192.168.1.1:54321"] == list(log)
 
@@ -315,6 +319,18 @@ def test_another_dialler_uses_the_lookup_that_runs():
     assert world.resolver.asked == ["views.example"]
     world.resolver.answer("views.example", "10.0.0.1")
     assert world.dials == ["tcp:10.0.0.1:7401"]
+
+
+def test_stop_while_several_addresses_are_dialled():
+    world = World(NAMED)
+    world.dialler.start()
+    world.resolver.answer("views.example", "10.0.0.1", "10.0.0.2")
+    world.reactor.advance(0.05)
+    stops = stops_of(world)
+    assert [each.stoppedConnecting for each in world.reactor.connectors] == [True] * 2
+    assert stops == ["stopped"]
+    assert world.reactor.getDelayedCalls() == []
+    assert world.failed == []
 
 
 def test_a_name_that_is_not_found(log):

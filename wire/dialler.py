@@ -66,6 +66,10 @@ class Dialler(Factory):
     """Keeps one connection from an owner of role *role* to whoever of role
     *listener_role* answers at one of *addresses*.
 
+    *failed* is called with address and reason when an attempt fails or waits for
+    a name, and when the connection is lost, before the owner's `link_closed`; not
+    after `stop` or `redial`, which end it on purpose.
+
     Raises ValueError for an address that is not ``tcp:HOST:PORT``.
     """
 
@@ -84,6 +88,7 @@ class Dialler(Factory):
         delay_max_s: float = 1.0,
         connect_timeout_s: float = CONNECT_S,
         hello_s: float = HELLO_S,
+        failed: Callable[[str, str], None] | None = None,
         names: Names | None = None,
         is_quiet: bool = False,
     ) -> None:
@@ -92,6 +97,7 @@ class Dialler(Factory):
         for address in addresses:
             parse_address(address)
         self._owner = owner
+        self._report_failure = failed
         self._says, self._hears = parts(role, listener_role)
         self._addresses = tuple(addresses)
         self._reactor = reactor
@@ -242,6 +248,7 @@ class Dialler(Factory):
 
     def _not_connected(self, failure: Failure) -> Failure:
         if self._service.running:
+            self._report(failure.getErrorMessage())
             self._failed(failure.getErrorMessage())
         return failure
 
@@ -312,6 +319,7 @@ class Dialler(Factory):
         if self._connection is not link:
             return  # Another was made at the same moment, and is the one in use.
         self._connection = None
+        self._report(reason)
         if self._ip is not None and (not self._is_settled or self._dials_at_once):
             self._names.useless(*self._ip)
         if self._is_told_made:
@@ -332,6 +340,11 @@ class Dialler(Factory):
             stopping, self._stopping = self._stopping, None
             self._stop_service().chainDeferred(stopping)
 
+    def _report(self, reason: str) -> None:
+        is_meant = self._stopping is not None or self._dials_at_once
+        if self._report_failure is not None and not is_meant:
+            self._report_failure(self.address, reason)
+
     def _failed(self, reason: str) -> None:
         if self._is_news(reason):
             _log.warning("dial.failed", address=self.address, reason=reason)
@@ -347,6 +360,7 @@ class Dialler(Factory):
 
     def _lookup_delayed(self, reason: str) -> None:
         """There is only a name to wait for, and it takes its time."""
+        self._report(reason)
         if self._is_news(reason):
             _log.warning("lookup.delayed", address=self.address, reason=reason)
 
