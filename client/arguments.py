@@ -15,7 +15,7 @@ import msgspec
 
 from client.calls import COMMAND_BYTES_MAX
 from client.errors import TooLarge
-from wire.addresses import parse_address
+from wire.addresses import normal_address
 from wire.commands import (
     COUNTER_MAX,
     COUNTER_MIN,
@@ -126,6 +126,4 @@ def as_addresses(views: str | Sequence[str]) -> tuple[str, ...]:
     addresses = (views,) if isinstance(views, str) else tuple(views)
     if not addresses:
         raise ValueError("no address of the view service was given")
-    for address in addresses:
-        parse_address(address)
-    return addresses
+    return tuple(map(normal_address, addresses))

@@ -258,6 +258,17 @@ class Conversation:
         self.whereabouts.views_answered()
         return ended
 
+    def views_surveyed(self, address: str, cluster: bytes) -> Ended:
+        """A view service was found at another of the addresses that were given."""
+        mine = self.whereabouts.cluster
+        if cluster == mine or not mine:
+            return []
+        return self._leave(
+            f"the addresses of the view service are of two clusters: {address} is of "
+            f"{cluster.hex()}, this clerk of {mine.hex()}; make a new clerk with "
+            "addresses of one cluster only"
+        )
+
     def views_refused(self, goodbye: Goodbye) -> Ended:
         """The view service has closed the connection, and says why."""
         if goodbye.reason == "cluster":

@@ -29,6 +29,7 @@ from wire.messages import (
     ViewIs,
     Watch,
 )
+from wire.survey import Survey
 
 
 @frozen(eq=False)
@@ -56,6 +57,7 @@ class ViewsLine:
     def __init__(self, around: Surroundings, addresses: Sequence[str]) -> None:
         self._around = around
         self._dialler = around.dialler(self, VIEW_SERVICE, *addresses)
+        self._survey = Survey(addresses, around.reactor, around.random, self._surveyed)
         #: What of the conversation's counts was carried out.
         self._asks = 0
         self._redials = 0
@@ -74,7 +76,12 @@ class ViewsLine:
 
     def stop(self) -> Deferred[None]:
         """Be connected no more; fires when that is so."""
-        return self._dialler.stop()
+        stopping = DeferredList([self._survey.stop(), self._dialler.stop()])
+        return stopping.addCallback(lambda _: None)
+
+    def _surveyed(self, address: str, cluster: bytes) -> None:
+        conversation = self._around.conversation
+        self._around.happened(conversation.views_surveyed(address, cluster))
 
     def hello(self) -> Hello:
         """Introduce the clerk."""
@@ -95,6 +102,8 @@ class ViewsLine:
             conversation = self._around.conversation
             now_ms = self._around.now_ms()
             self._around.happened(conversation.views_said(message, now_ms))
+            if conversation.whereabouts.cluster and not conversation.is_finished:
+                self._survey.begin(self._dialler.address)
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The dialler makes it again; but it may have been refused."""

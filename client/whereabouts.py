@@ -22,7 +22,7 @@ from zlib import crc32
 
 from attrs import define, field
 
-from wire.addresses import parse_address
+from wire.addresses import confined, host_of, parse_address
 from wire.messages import NO_VIEW, Goodbye, Hello, Member, View
 
 #: So long may calls wait without any answer before the view service is asked;
@@ -171,7 +171,7 @@ class Whereabouts:
             refusal = Goodbye(
                 "member",
                 f"view {self.view.counter} names {_who(member)} at {member.address}, "
-                f"where {_who(hello.member)} answered",
+                f"where {_who(hello.member)} answered{_why_another(member)}",
             )
         else:
             self.is_open = True
@@ -295,6 +295,17 @@ class Whereabouts:
 
 def _unanswering(primary: Member) -> str:
     return f"the primary {primary.name} at {primary.address} has not answered"
+
+
+def _why_another(member: Member) -> str:
+    """Why another process may answer at a member's address, if that shows."""
+    why = confined(host_of(member.address))
+    if not why:
+        return ""
+    return (
+        f": {why}, which on another host leads to another process; {member.name} "
+        "needs --advertise, an address that leads to it from there, too"
+    )
 
 
 def _who(member: Member | None) -> str:

@@ -9,16 +9,18 @@ another incarnation than the view's is not the one that was dialled.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from pbserver.replica import Replica
-from wire.addresses import parse_address
+from wire.addresses import as_ip, parse_address
 from wire.links import Dialler, Link
 from wire.logs import get_logger
 from wire.messages import SERVER, Goodbye, Hello, Member, Message
+from wire.names import names_of
 
 _log = get_logger("pbserver.peers")
 
@@ -87,7 +89,17 @@ class Peers:
         self._server = server
         self._reactor = reactor
         self._random = random
+        self._names = names_of(reactor)
         self._diallers: dict[Member, Dialler] = {}
+
+    def look_up(self, members: Iterable[Member]) -> None:
+        """Look the names of these up in advance: whichever server becomes primary
+        has a dead time to connect to them, and a resolver may take longer."""
+        for member in members:
+            with suppress(ValueError):
+                host, port = parse_address(member.address)
+                if as_ip(host) is None and not self._names.known(host, port):
+                    self._names.lookup(host).addErrback(lambda _: None)
 
     def follow(self, members: Iterable[Member]) -> None:
         """Be connected to these, and to nobody else."""

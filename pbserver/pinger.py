@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 
 from pbserver.replica import Replica
@@ -30,10 +31,14 @@ from wire.messages import (
     Ping,
     ViewIs,
 )
+from wire.survey import Survey
 
 #: A server that finds its name in use tries again for so many times the time
 #: in which a dead holder of the name would be found out.
 NAME_PATIENCE: Final = 2.0
+#: So long has no view service accepted this server when its log says what to do.
+UNREACHABLE_S: Final = 10.0
+
 #: Farewells after which there is no use in calling again.
 FATAL: Final = frozenset({"superseded", "version", "role", "machine"})
 
@@ -49,8 +54,14 @@ class Server(Protocol):
     def hello(self) -> Hello:
         """What to say first."""
 
-    def member(self, host: str) -> Member:
-        """Who this server is, seen from the address *host* of its own."""
+    def member(self) -> Member:
+        """Who this server is, and the address that it publishes."""
+
+    def connects_from(self, near: str) -> None:
+        """*near* is this host's address on the way to the view service."""
+
+    def view_service_at(self, far: str) -> None:
+        """The view service has answered at that address."""
 
     def changed(self) -> None:
         """The replica was told something."""
@@ -77,9 +88,14 @@ class Pinger:
         #: When the last ping that has an answer was answered, or the link made.
         self._heard_s = 0.0
         self._name_in_use_since_s: float | None = None
+        self._addresses = tuple(addresses)
+        self._survey = Survey(addresses, reactor, random, self._surveyed)
+        #: Runs while no view service has accepted this server.
+        self._missing: IDelayedCall | None = None
 
     def start(self) -> None:
         """Dial the view service, for ever."""
+        self._missing = self._reactor.callLater(UNREACHABLE_S, self._missed)
         self._dialler.start()
 
     def stop(self) -> Deferred[None]:
@@ -87,7 +103,9 @@ class Pinger:
         self.ping(leaving=True)
         if self._interval.running:
             self._interval.stop()
-        return self._dialler.stop()
+        self._found()
+        stopping = DeferredList([self._survey.stop(), self._dialler.stop()])
+        return stopping.addCallback(lambda _: None)
 
     def ping(self, *, leaving: bool = False) -> None:
         """Tell the view service what this server knows, now."""
@@ -99,7 +117,7 @@ class Pinger:
         link.send(
             Ping(
                 self._serial,
-                self._server.member(link.transport.getHost().host),
+                self._server.member(),
                 replica.view.number,
                 replica.synced,
                 replica.unreachable,
@@ -111,7 +129,8 @@ class Pinger:
     # -- an owner of links ---------------------------------------------------
 
     def hello(self) -> Hello:
-        """What to say first."""
+        """What to say first, on the connection that was just made."""
+        self._server.connects_from(self._dialler.near_host)
         return self._server.hello()
 
     def link_opened(self, link: Link) -> Goodbye | None:
@@ -119,6 +138,8 @@ class Pinger:
         hello = link.hello
         if self._is_other_cluster(hello.cluster):
             return self._other_cluster(link, hello.cluster)
+        self._found()
+        self._server.view_service_at(link.far_host)
         self._serial = 0
         self._heard_s = self._reactor.seconds()
         self._server.replica.dead_pings = max(3, hello.dead_pings)
@@ -144,6 +165,7 @@ class Pinger:
             # Before the first view it may be one that has lost its memory, and
             # nothing belongs to its cluster yet.
             self._server.cluster = message.cluster
+            self._survey.begin(self._dialler.address)
         self._heard_s = self._reactor.seconds()
         self._name_in_use_since_s = None
         replica = self._server.replica
@@ -158,6 +180,8 @@ class Pinger:
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The view service is gone, or has sent us away."""
+        if self._interval.running:
+            self._missing = self._reactor.callLater(UNREACHABLE_S, self._missed)
         farewell = link.farewell
         if farewell is None:
             return
@@ -186,6 +210,36 @@ class Pinger:
             self.ping()
         self._server.changed()
 
+    def _found(self) -> None:
+        if self._missing is not None:
+            self._missing.cancel()
+            self._missing = None
+
+    def _missed(self) -> None:
+        self._missing = None
+        where = " or ".join(self._addresses)
+        _log.warning(
+            "view_service.missing",
+            addresses=list(self._addresses),
+            text=f"no view service at {where} has accepted this server for "
+            f"{UNREACHABLE_S:g} s. If it has moved, make one of these addresses lead "
+            "to it again, by its name's address or a forwarded port: other --views "
+            "need a restart, which empties this server",
+        )
+
+    def _surveyed(self, address: str, cluster: bytes) -> None:
+        """What is at another address of --views."""
+        if self._is_other_cluster(cluster):
+            ours = self._server.cluster.hex()
+            _log.warning(
+                "views.mixed",
+                address=address,
+                cluster=cluster.hex(),
+                text=f"--views has addresses of two clusters: {address} is of "
+                f"{cluster.hex()}, and this server is of {ours}; give every server and "
+                "clerk addresses of one cluster only",
+            )
+
     def _is_other_cluster(self, cluster: bytes) -> bool:
         return bool(cluster and self._server.cluster) and (
             cluster != self._server.cluster
@@ -197,4 +251,6 @@ class Pinger:
             f"the view service at {link.peer} is of cluster {cluster.hex()}, this"
             f" server is of {ours.hex()}; restart the server if it is to join that one"
         )
+        if len(self._addresses) > 1:
+            text += ", and give it --views of one cluster only"
         return Goodbye("cluster", text)

@@ -20,6 +20,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import usage
 
+from pbserver.advert import Advert, family_fault
 from pbserver.backup import Backup
 from pbserver.limits import Limits
 from pbserver.loading import NoMachine, machine_factory
@@ -27,7 +28,7 @@ from pbserver.peers import Peers
 from pbserver.pinger import Pinger
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
-from wire.addresses import format_address, parse_address
+from wire.addresses import normal_address
 from wire.daemon import begin, check_endpoint, fail, turn_end
 from wire.invariants import guard
 from wire.links import Link, Listener
@@ -83,11 +84,7 @@ class Options(usage.Options):
 
     def opt_views(self, address: str) -> None:
         """the view service, repeatable [default: tcp:127.0.0.1:7400]"""
-        try:
-            parse_address(address)
-        except ValueError as error:
-            raise usage.UsageError(f"--views: {error}") from None
-        self["views"].append(address)
+        self["views"].append(_address("--views", address))
 
     def postOptions(self) -> None:
         """Check what was typed, before anything is begun."""
@@ -106,12 +103,18 @@ class Options(usage.Options):
         if not 0 <= self["spin-us"] <= SPIN_US_MAX:
             text = f"{self['spin-us']} is not between 0 and {SPIN_US_MAX}"
             raise usage.UsageError(f"--spin-us: {text}")
-        if self["advertise"]:
-            try:
-                parse_address(self["advertise"])
-            except ValueError as error:
-                raise usage.UsageError(f"--advertise: {error}") from None
+        if self["advertise"] is not None:
+            self["advertise"] = _address("--advertise", self["advertise"])
+            if text := family_fault(self["listen"], self["advertise"]):
+                raise usage.UsageError(f"--advertise: {text}")
         self["views"] = self["views"] or [DEFAULT_VIEWS]
+
+
+def _address(option: str, text: str) -> str:
+    try:
+        return normal_address(text)
+    except ValueError as error:
+        raise usage.UsageError(f"{option}: {error}") from None
 
 
 @frozen
@@ -149,7 +152,8 @@ class ServerService(Logged, Service):
         #: Learned from the view service, kept for this process's life.
         self.cluster = b""
         self._incarnation = random.getrandbits(64)
-        self._port = 0
+        self._advert = Advert(settings.advertise)
+        self._is_doubt_told = False
         self.replica = Replica(
             Member(settings.name, self._incarnation, ""),
             settings.fresh,
@@ -188,13 +192,12 @@ class ServerService(Logged, Service):
             incarnation=f"{self._incarnation:016x}",
             machine=self._settings.machine,
         )
-        if self._settings.advertise is None:
-            try:
-                self._port = parse_address(endpoint)[1]
-            except ValueError:
-                text = f"{endpoint} is no address for others; say --advertise"
-                self._fail(text)
-                return
+        try:
+            self._advert.listening(endpoint)
+        except ValueError:
+            text = f"{endpoint} is no address for others; say --advertise"
+            self._fail(text)
+            return
         self._pinger.start()
 
     def _not_listening(self, failure: Any) -> None:
@@ -220,9 +223,9 @@ class ServerService(Logged, Service):
 
     # -- who this is ---------------------------------------------------------
 
-    def member(self, host: str) -> Member:
-        """Who this server is, and where: as advertised, or at *host*."""
-        address = self._settings.advertise or format_address(host, self._port)
+    def member(self) -> Member:
+        """Who this server is, and the address that it publishes."""
+        address = self._advert.address
         return Member(self._settings.name, self._incarnation, address)
 
     def hello(self) -> Hello:
@@ -232,9 +235,26 @@ class ServerService(Logged, Service):
             SERVER,
             self.cluster,
             self.replica.view.number,
-            self.member("127.0.0.1"),
+            self.member(),
             self._settings.machine,
         )
+
+    def connects_from(self, near: str) -> None:
+        """*near* is this host's address on the way to the view service."""
+        self._advert.near = near
+
+    def view_service_at(self, far: str) -> None:
+        """The view service has answered at that address."""
+        self._advert.far = far
+        self._doubt_address()
+
+    def _doubt_address(self) -> None:
+        """Warn, once, if others cannot connect to what this server publishes."""
+        if self._is_doubt_told:
+            return
+        if text := self._advert.doubt(self._view.members()):
+            self._is_doubt_told = True
+            _log.warning("address.doubted", address=self._advert.address, text=text)
 
     def refusal(self, hello: Hello) -> Goodbye | None:
         """Why whoever says this has no business here, if so."""
@@ -370,6 +390,8 @@ class ServerService(Logged, Service):
             commit=self.replica.history.commit,
             log=self.replica.history.log.end,
         )
+        self._doubt_address()
+        self._peers.look_up(view.members())
         self._peers.follow(self.replica.peers)
 
 

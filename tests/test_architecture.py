@@ -26,10 +26,10 @@ STAR = {
 #: Modules that know no clock, socket, file, thread, randomness or logger.
 PURE = {
     "wire": "addresses codec commands messages",
-    "viewservice": "causes complaints damping lineage memory refusals roster server"
-    " status views waits",
-    "pbserver": "backup bodies door follower history limits log machine operations "
-    "outbox pairs primary questions replica sessions store transfer",
+    "viewservice": "causes complaints damping lineage memory reach refusals roster"
+    " server status views waits",
+    "pbserver": "advert backup bodies door follower history limits log machine "
+    "operations outbox pairs primary questions replica sessions store transfer",
     "client": "arguments bodies calls closing conversation errors queries session "
     "whereabouts",
     "understudy": "history moments outcome picture pulse table",

@@ -32,6 +32,7 @@ from wire.messages import (
     CloseSession,
     Goodbye,
     Hello,
+    Member,
     Message,
     NotYours,
     OpenSession,
@@ -821,6 +822,48 @@ def test_another_cluster_ends_everything_with_the_truth() -> None:
     assert table.dialled is None
     with pytest.raises(WrongCluster, match=CLUSTER.hex()):
         table.write("more")
+
+
+def test_addresses_of_two_clusters_end_everything_with_the_truth() -> None:
+    table = in_session()
+    sent = table.write("sent")
+    table.said()
+    asked = table.read("asked")
+    table.take(table.talk.views_surveyed("tcp:b:1", CLUSTER))
+    assert not table.talk.is_finished
+    table.take(table.talk.views_surveyed("tcp:b:1", bytes(16)))
+    assert [InDoubt, WrongCluster] == [table.outcome(sent), table.outcome(asked)]
+    with pytest.raises(WrongCluster, match="tcp:b:1 is of 0000") as mixed:
+        table.write("more")
+    assert "two clusters" in str(mixed.value)
+    assert CLUSTER.hex() in str(mixed.value)
+
+
+def test_a_clerk_that_knows_no_cluster_yet_has_met_no_other() -> None:
+    table = Table()
+    table.take(table.talk.views_surveyed("tcp:b:1", bytes(16)))
+    assert not table.talk.is_finished
+
+
+@pytest.mark.parametrize(
+    ("address", "is_named"),
+    [("tcp:127.0.0.1:7401", True), ("tcp:10.0.0.1:7401", False)],
+)
+def test_another_process_at_a_loopback_address_has_a_likely_cause(
+    address: str, is_named: bool
+) -> None:
+    table = Table()
+    number = table.read("r", timeout_ms=100)
+    named = Member("s1", 1, address)
+    table.learn(View(1, named))
+    found = Member("s2", 2, address)
+    refusal = table.open(Hello(1, "server", CLUSTER, 1, found))
+    assert refusal is not None
+    table.wait(1000)
+    for text in (refusal.text, str(table.ended[number])):
+        assert f"at {address}, where s2" in text
+        assert ("a loopback address" in text) == is_named
+        assert ("s1 needs --advertise" in text) == is_named
 
 
 def test_a_view_service_that_refuses_the_cluster_is_believed() -> None:

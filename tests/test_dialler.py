@@ -13,8 +13,16 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
+from tests.test_names import Resolver
 from wire.codec import encode
-from wire.dialler import SETTLED_S, Dialler
+from wire.dialler import (
+    CONNECT_S,
+    HELLO_LEAST_S,
+    HELLO_S,
+    LOOKUP_S,
+    SETTLED_S,
+    Dialler,
+)
 from wire.messages import (
     BACKUP,
     CLERK,
@@ -40,7 +48,10 @@ class World:
     """A dialler and the network, played by hand."""
 
     def __init__(self, *addresses: str, **options: float) -> None:
+        #: What the dialler reports as failed: address and reason.
+        self.failed: list[str] = []
         self.reactor = MemoryReactorClock()
+        self.resolver = Resolver()
         self.owner = Recorder(Hello(VERSION, CLERK))
         self.dialler = Dialler(
             self.owner,
@@ -49,6 +60,8 @@ class World:
             addresses or (ONE,),
             self.reactor,
             Random(1),
+            failed=lambda address, reason: self.failed.append(f"{address} {reason}"),
+            names=self.resolver.names,
             **options,
         )
 
@@ -56,12 +69,13 @@ class World:
     def dials(self) -> list[str]:
         return [f"tcp:{host}:{port}" for host, port, *_ in self.reactor.tcpClients]
 
-    def refuse(self) -> None:
-        self._factory().clientConnectionFailed(None, Failure(Refused()))
+    def refuse(self, at: int = -1) -> None:
+        factory = self.reactor.tcpClients[at][2]
+        factory.clientConnectionFailed(None, Failure(Refused()))
 
-    def accept(self, *first: object) -> None:
+    def accept(self, *first: object, at: int = -1) -> None:
         self.transport = StringTransport()
-        self.protocol = self._factory().buildProtocol(None)
+        self.protocol = self.reactor.tcpClients[at][2].buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         for message in first or (VIEW_HELLO,):
             self.protocol.dataReceived(encode(message))
@@ -235,6 +249,222 @@ def test_who_is_told_goodbye_does_not_spin(messages):
         waits.append(world.wait_s())
     assert waits[-1] >= 0.5
     assert sum(waits) > 1.5
+
+
+# -- names -----------------------------------------------------------------------
+
+NAMED, LATE = "tcp:views.example:7400", "the name views.example is being looked up"
+
+
+def test_a_name_that_takes_long_to_resolve_is_connected_to(log):
+    world = World(NAMED)
+    world.dialler.start()
+    world.reactor.advance(LOOKUP_S * 0.9)
+    assert list(log) == []
+    world.reactor.advance(60)
+    assert world.dials == []
+    world.resolver.answer("views.example", "10.0.0.1")
+    assert world.dials == ["tcp:10.0.0.1:7400"]
+    world.accept()
+    assert world.owner.heard == ["opened"]
+    assert world.resolver.asked == ["views.example"]
+    assert world.failed == [f"{NAMED} {LATE}, and there is no answer yet"]
+    expected = f"lookup.delayed {NAMED} {LATE}, and there is no answer yet"
+    assert [expected, f"link.made {NAMED} 192.168.1.1:54321"] == list(log)
+
+
+def test_the_connection_has_all_its_time_after_the_lookup():
+    world = World(NAMED)
+    world.dialler.start()
+    world.reactor.advance(60)
+    world.resolver.answer("views.example", "10.0.0.1")
+    world.reactor.advance(CONNECT_S * 0.99)
+    assert not world.reactor.connectors[-1].stoppedConnecting
+    world.reactor.advance(CONNECT_S * 0.02)
+    assert world.reactor.connectors[-1].stoppedConnecting
+
+
+def test_a_lookup_does_not_keep_another_address_waiting(log):
+    world = World(NAMED, ONE)
+    world.dialler.start()
+    assert LOOKUP_S <= world.wait_s() <= LOOKUP_S + 0.03
+    assert world.dials == [ONE]
+    assert f"dial.failed {NAMED} {LATE}, and there is no answer yet" in list(log)
+    world.resolver.answer("views.example", "10.0.0.1")
+    world.refuse()
+    world.wait_s()
+    assert world.dials == [ONE, "tcp:10.0.0.1:7400"], "what was found is used"
+
+
+def test_the_next_attempt_uses_the_lookup_that_runs():
+    world = World(NAMED, ONE)
+    world.dialler.start()
+    for _ in range(3):
+        world.wait_s()
+        world.refuse()
+    assert world.resolver.asked == ["views.example"]
+    assert world.dials == [ONE] * 3
+
+
+def test_another_dialler_uses_the_lookup_that_runs():
+    world = World(NAMED)
+    world.dialler.start()
+    assert stops_of(world) == ["stopped"], "a lookup delays no stop"
+    assert world.reactor.getDelayedCalls() == []
+    names, owner = world.resolver.names, Recorder(Hello(VERSION, CLERK))
+    addresses = ["tcp:views.example:7401"]
+    Dialler(
+        *(owner, CLERK, SERVER, addresses, world.reactor, Random(1)), names=names
+    ).start()
+    assert world.resolver.asked == ["views.example"]
+    world.resolver.answer("views.example", "10.0.0.1")
+    assert world.dials == ["tcp:10.0.0.1:7401"]
+
+
+def test_stop_while_several_addresses_are_dialled():
+    world = World(NAMED)
+    world.dialler.start()
+    world.resolver.answer("views.example", "10.0.0.1", "10.0.0.2")
+    world.reactor.advance(0.05)
+    stops = stops_of(world)
+    assert [each.stoppedConnecting for each in world.reactor.connectors] == [True] * 2
+    assert stops == ["stopped"]
+    assert world.reactor.getDelayedCalls() == []
+    assert world.failed == []
+
+
+def test_a_name_that_is_not_found(log):
+    world = World(NAMED)
+    world.dialler.start()
+    for _ in range(3):
+        world.resolver.answer("views.example")
+        asked = len(world.resolver.asked)
+        while len(world.resolver.asked) == asked:
+            world.reactor.advance(0.01)
+    assert [f"dial.failed {NAMED} the name a was not found"] == list(log)
+    world.resolver.answer("views.example", "10.0.0.1")
+    world.accept()
+    assert world.owner.heard == ["opened"]
+
+
+def connected(*ips: str) -> World:
+    """To the first of these, and that has settled; then it was lost."""
+    world = World(NAMED)
+    world.dialler.start()
+    world.resolver.answer("views.example", *ips)
+    world.accept()
+    world.reactor.advance(SETTLED_S)
+    world.lose()
+    assert world.wait_s() < 0.03
+    return world
+
+
+def test_what_worked_last_is_dialled_before_its_name_is_looked_up():
+    world = connected("10.0.0.1", "10.0.0.2")
+    assert world.dials[-1] == "tcp:10.0.0.1:7400"
+    world.accept()
+    assert world.owner.heard.count("opened") == 2, "although the lookup hangs"
+    assert world.resolver.asked == ["views.example"] * 2, "it is refreshed"
+
+
+def test_a_lookup_that_hangs_delays_no_attempt_at_what_is_known():
+    world = connected("10.0.0.1")
+    for _ in range(4):
+        world.refuse()
+        assert world.wait_s() < 0.35
+        assert world.dials[-1] == "tcp:10.0.0.1:7400"
+
+
+def test_where_the_name_leads_now_is_dialled_in_the_same_attempt():
+    world = connected("10.0.0.1")
+    world.resolver.answer("views.example", "10.0.0.9")
+    world.reactor.advance(0.05)
+    assert world.dials[-2:] == ["tcp:10.0.0.1:7400", "tcp:10.0.0.9:7400"]
+    world.accept()
+    assert world.reactor.connectors[-2].stoppedConnecting
+
+
+def test_all_addresses_of_a_name_are_tried(log):
+    world = World(NAMED)
+    world.dialler.start()
+    world.resolver.answer("views.example", "10.0.0.1", "2001:db8::1")
+    world.refuse()
+    assert world.dials == ["tcp:10.0.0.1:7400", "tcp:2001:db8::1:7400"]
+    world.refuse()
+    reasons = f"10.0.0.1: {REFUSED}; 2001:db8::1: {REFUSED}"
+    assert [f"dial.failed {NAMED} {reasons}"] == list(log)
+
+
+def test_a_lookup_that_fails_is_told_beside_what_failed(log):
+    world = connected("10.0.0.1")
+    world.resolver.answer("views.example")
+    world.refuse()
+    failed = f"dial.failed {NAMED} 10.0.0.1: {REFUSED}; the name a was not found"
+    assert list(log)[-1] == failed
+
+
+def test_an_address_of_a_name_that_says_no_hello_comes_last():
+    world = World(NAMED)
+    world.dialler.start()
+    world.resolver.answer("views.example", "10.0.0.1", "10.0.0.2")
+    world.protocol = world._factory().buildProtocol(None)
+    world.protocol.makeConnection(StringTransport())
+    world.reactor.advance(HELLO_LEAST_S)
+    world.lose(ConnectionDone())
+    world.wait_s()
+    assert world.dials[-1] == "tcp:10.0.0.2:7400"
+
+
+# -- waiting for the Hello ----------------------------------------------------------
+
+
+def patience_s(world: World) -> float:
+    """How long a connection that stands is waited on for its Hello."""
+    world.protocol = world._factory().buildProtocol(None)
+    transport = StringTransport()
+    world.protocol.makeConnection(transport)
+    begun = world.reactor.seconds()
+    while not transport.disconnecting:
+        world.reactor.advance(0.01)
+        assert world.reactor.seconds() < begun + 10, "it waits for ever"
+    waited_s = world.reactor.seconds() - begun
+    world.lose(ConnectionDone())
+    world.wait_s()
+    return waited_s
+
+
+def near(*seconds: float) -> object:
+    return pytest.approx([*seconds], abs=0.02)
+
+
+def test_a_hello_has_its_time_where_there_is_nothing_else_to_try():
+    world = World(ONE)
+    world.dialler.start()
+    assert [patience_s(world) for _ in range(3)] == near(*[HELLO_S] * 3)
+
+
+def test_with_another_address_the_patience_grows_with_each_round():
+    world = World(ONE, TWO)
+    world.dialler.start()
+    found = [patience_s(world) for _ in range(10)]
+    rounds = [min(HELLO_LEAST_S * 2**n, HELLO_S) for n in range(5)]
+    assert found == near(*(each for each in rounds for _ in range(2)))
+
+
+@pytest.mark.parametrize(
+    ("dead_pings", "expected_s"), [(3, HELLO_LEAST_S), (8, 0.8), (1000, HELLO_S)]
+)
+def test_with_another_address_it_is_a_dead_time_once_that_is_known(
+    dead_pings, expected_s
+):
+    world = World(ONE, TWO)
+    world.dialler.start()
+    hello = Hello(VERSION, VIEW_SERVICE, ping_interval_ms=100, dead_pings=dead_pings)
+    world.accept(hello)
+    world.reactor.advance(SETTLED_S)
+    world.lose()
+    world.wait_s()
+    assert [patience_s(world) for _ in range(4)] == near(*[expected_s] * 4)
 
 
 # -- at once, and never more ---------------------------------------------------

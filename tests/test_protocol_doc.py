@@ -187,7 +187,7 @@ def test_status_has_the_shape_that_is_told() -> None:
     views.ping(0, Ping(2, Member("s1", 0, "tcp:s1:1"), 1, report=report))
     views.ping(0, Ping(3, Member("s1", 0, "tcp:s1:1"), 2, ("s2",), report=report))
     gone = Goodbye("cluster", "s9 belongs to another")
-    refused = [Refusal(0.0, Member("s9", 9, "tcp:s9:1"), gone)]
+    refused = [Refusal(0.0, Member("s9", 9, "tcp:s9:1"), gone, "10.0.0.9")]
     reports = {"s1": report, "s2": report}
     real = json.loads(status.document(views, reports, 100, refused))
     told = json.loads(blocks(section(PAGE, "Status"), "json")[0])

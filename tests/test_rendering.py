@@ -151,6 +151,39 @@ def test_status_says_who_was_refused():
     assert text.count("is of") == 1
 
 
+def test_status_says_where_a_refused_server_calls_from():
+    refused = {"name": "s9", "address": "tcp:a:9", "code": "cluster", "text": "is of"}
+    found = document(refused=[refused | {"calls_from": "10.0.0.9"}])
+    text = "\n".join(status_lines(found))
+    assert "refused: s9 at tcp:a:9, called from 10.0.0.9: is of" in text
+
+
+SEEN = {
+    "as it publishes": ("tcp:10.0.0.1:1", "10.0.0.1", ""),
+    "the same, wrapped": ("tcp:10.0.0.1:1", "::ffff:10.0.0.1", ""),
+    "from here": ("tcp:10.0.0.1:1", "127.0.0.1", ""),
+    "not connected": ("tcp:10.0.0.1:1", None, ""),
+    "a name": ("tcp:s1:1", "10.0.0.2", ""),
+    "no address": ("nonsense", "10.0.0.2", ""),
+    "another one": ("tcp:172.17.0.2:1", "10.0.0.2", "calls from 10.0.0.2"),
+}
+
+
+@pytest.mark.parametrize("case", SEEN.values(), ids=SEEN.keys())
+def test_status_shows_an_address_that_is_not_the_one_published(case):
+    address, calls_from, expected = case
+    one = server("s1", "idle") | {"address": address, "calls_from": calls_from}
+    text = "\n".join(status_lines(document(servers=[one])))
+    assert ("calls from" in text) == bool(expected)
+    assert expected in text
+
+
+def test_status_points_at_an_address_that_others_cannot_use():
+    one = server("s1", "idle") | {"address_doubt": "s1 publishes ..."}
+    text = "\n".join(status_lines(document(servers=[one])))
+    assert "of no use to others at this address" in text
+
+
 def test_a_view_without_backups():
     view = document()["view"] | {"backups": [], "holders": [], "acknowledged": False}
     assert view_line(view) == "view 7: primary s2, backup none; not acknowledged yet"
@@ -287,6 +320,9 @@ def test_notes():
     notes(event)
     notes({"understudy_values": {"address": "tcp:b:2", "reason": "no route"}})
     assert notes.about(["tcp:a:1"]) == "connection refused"
+    long = "10.0.0.1: Connection was refused by other side: 111: Connection refused."
+    notes({"understudy_values": {"address": "tcp:c:3", "reason": f"{long}; no"}})
+    assert notes.about(["tcp:c:3"]) == "10.0.0.1: connection refused; no"
     assert (
         notes.about(["tcp:a:1", "tcp:b:2"])
         == "tcp:a:1: connection refused; tcp:b:2: no route"

@@ -82,7 +82,9 @@ def test_a_view_service_without_a_view_waits_for_who_knows_better() -> None:
 
 def test_every_wait_is_known_and_seen() -> None:
     seen = {told.partition(":")[0] for told in WAITS.values() if told}
-    assert seen | {"clerks"} == set(waits.WAITS)
+    doubted = waits.doubting(None, {"A": "why"})
+    assert doubted is not None
+    assert seen | {"clerks", doubted.code} == set(waits.WAITS)
 
 
 def test_a_wait_says_what_to_do() -> None:

@@ -48,7 +48,14 @@ SEEDS = itertools.count()
 class Caller:
     """A link to the service, and what it was told on it."""
 
-    def __init__(self, world: World, hello: Hello) -> None:
+    def __init__(
+        self,
+        world: World,
+        hello: Hello,
+        far_host: str = "127.0.0.1",
+        near_host: str = "127.0.0.1",
+    ) -> None:
+        self.far_host, self.near_host = far_host, near_host
         world.link_count += 1
         self.id = world.link_count
         self.hello = hello
@@ -342,6 +349,7 @@ def test_who_was_refused_is_shown_until_it_is_let_in_or_silent(path: Path) -> No
             "name": "A",
             "incarnation": "0000000000000000",
             "address": "tcp:a:1",
+            "calls_from": "127.0.0.1",
             "code": "cluster",
             "text": refused and refused.text,
         }
@@ -568,6 +576,69 @@ def test_m3_the_declared_bound_is_run_at() -> None:
 # -- what is shown -------------------------------------------------------------------
 
 
+def test_where_a_refused_server_calls_from_is_shown(path: Path) -> None:
+    world = World(path, new_cluster=True)
+    world.tick(3)
+    Caller(world, Hello(VERSION, SERVER, b"o" * 16, 7, member("A")), "10.9.0.2")
+    holder = world.server("B")
+    holder.ping(0)
+    other = Member("B", 9, "tcp:127.0.0.1:1")
+    second = Caller(world, Hello(VERSION, SERVER, member=other), "10.9.0.3")
+    second.ping(0)
+    shown = {each["name"]: each["calls_from"] for each in world.status()["refused"]}
+    assert shown == {"A": "10.9.0.2", "B": "10.9.0.3"}
+
+
+def test_an_address_that_others_cannot_use_is_shown(path: Path) -> None:
+    world = World(path)
+    first = Member("A", 1, "tcp:127.0.0.1:7401")
+    second = Member("B", 2, "tcp:10.9.0.2:7401")
+    a = Caller(world, Hello(VERSION, SERVER, member=first))
+    world.tick(3)
+    a.ping(0)
+    a.ping(1)
+    assert [each["address_doubt"] for each in world.status()["servers"]] == [None]
+    b = Caller(world, Hello(VERSION, SERVER, member=second), "10.9.0.2", "10.9.0.1")
+    b.ping(0)
+    a.ping(1)
+    a.ping(2, synced=("B",))
+    status = world.status()
+    shown = {each["name"]: each for each in status["servers"]}
+    assert "of no use to B at 10.9.0.2" in shown["A"]["address_doubt"]
+    assert shown["B"]["address_doubt"] is None
+    assert shown["B"]["calls_from"] == "10.9.0.2"
+    assert status["waiting"]["code"] == "address"
+    assert status["waiting"]["for"] == ["A"]
+    assert "--advertise" in status["waiting"]["text"]
+    b.leave()
+    status = world.status()
+    assert status["servers"][0]["address_doubt"] is None
+    assert status["servers"][1]["calls_from"] is None
+
+
+def test_a_clerk_elsewhere_cannot_use_a_loopback_address(path: Path) -> None:
+    world = World(path)
+    member_ = Member("A", 1, "tcp:127.0.0.1:7401")
+    Caller(world, Hello(VERSION, SERVER, member=member_)).ping(0)
+    clerk = Caller(world, Hello(VERSION, CLERK), "10.9.0.2", "10.9.0.1")
+    assert "a clerk at 10.9.0.2" in world.status()["waiting"]["text"]
+    clerk.leave()
+    assert "10.9.0.2" not in world.status()["waiting"]["text"]
+
+
+@pytest.mark.parametrize("address", ["tcp:0.0.0.0:1", "tcp:\\:\\::1", "tcp:0:1", "x"])
+def test_a_ping_with_an_address_that_nobody_can_dial_ends_its_connection(
+    path: Path, address: str
+) -> None:
+    world = World(path)
+    a = world.server("A")
+    moved = Member("A", member("A").incarnation, address)
+    with pytest.raises(ProtocolError, match="address") as broken:
+        a.say(Ping(1, moved, 0))
+    assert broken.value.reason == "protocol"
+    assert world.status()["servers"] == []
+
+
 def test_status_is_the_document_of_the_design(path: Path) -> None:
     world = World(path)
     a, _ = world.pair()
@@ -603,6 +674,8 @@ def test_status_is_the_document_of_the_design(path: Path) -> None:
         "waiting": {"for": ["B"], "code": "backup", "text": "for B"},
         "transfer_bytes": 5,
         "clerks_cut_off": 0,
+        "calls_from": "127.0.0.1",
+        "address_doubt": None,
     }
     assert status["waiting"] is None
     last = status["history"][-1]

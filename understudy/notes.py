@@ -8,6 +8,7 @@ of it is remembered: for each address, why it was last of no use.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -23,6 +24,12 @@ from zope.interface import implementer
 
 #: Keys of the events of `wire.logs`.
 _NAME, _VALUES = "understudy_event", "understudy_values"
+
+#: What Twisted makes of ECONNREFUSED.
+_REFUSED: Final = re.compile(
+    r"(Connection was refused by other side(: \d+)?[:.]? ?)?Connection refused\.?"
+    r"|Connection was refused by other side\."
+)
 
 #: How a reason begins if we closed the connection because we were done.
 _OURS: Final = "said goodbye: stopping:"
@@ -80,8 +87,7 @@ class Notes:
 def _plain(reason: str) -> str:
     """Twisted says a refused connection three times over; and that we said
     goodbye is of less interest than why."""
-    if "Connection refused" in reason:
-        return "connection refused"
+    reason = _REFUSED.sub("connection refused", reason)
     _, ours, why = reason.partition("said goodbye: ")
     code, _, text = why.partition(": ")
     if ours and code == "silent":

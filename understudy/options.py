@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
-from wire.addresses import parse_address
+from wire.addresses import normal_address
 
 #: Where a view service is looked for if nobody says otherwise.
 VIEWS_DEFAULT: Final = "tcp:127.0.0.1:7400"
@@ -218,10 +218,9 @@ def _add_local_commands(noun: _Noun) -> None:
 
 def _address(text: str) -> str:
     try:
-        parse_address(text)
+        return normal_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text
 
 
 def _seconds(text: str) -> float:

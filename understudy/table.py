@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from wire.addresses import as_ip, host_of, is_loopback
+
 #: The newest changes that are shown; ``--json`` has them all.
 CHANGES_SHOWN: Final = 5
 
@@ -111,7 +113,10 @@ def _refusal(refused: dict[str, Any], waiting: dict[str, Any] | None) -> str:
     # What is waited for is said once.
     is_said = waiting is not None and waiting["text"] == refused["text"]
     why = refused["code"] if is_said else refused["text"]
-    return f"refused: {refused['name']} at {refused['address']}: {why}"
+    where = refused["address"]
+    if refused.get("calls_from"):
+        where += f", called from {refused['calls_from']}"
+    return f"refused: {refused['name']} at {where}: {why}"
 
 
 def _note(server: dict[str, Any]) -> str:
@@ -120,7 +125,20 @@ def _note(server: dict[str, Any]) -> str:
         notes.append(f"transfer: {server['transfer_bytes'] / 1e6:.1f} MB")
     if server.get("waiting") is not None:
         notes.append(f"waits: {server['waiting']['text']}")
+    if _is_seen_elsewhere(server["address"], server.get("calls_from")):
+        notes.append(f"calls from {server['calls_from']}")
+    if server.get("address_doubt") is not None:
+        notes.append("of no use to others at this address, see below")
     return "; ".join(notes)
+
+
+def _is_seen_elsewhere(address: str, calls_from: str | None) -> bool:
+    """Whether a server calls from another IP address than it publishes: its host
+    has several, or NAT or a container is in between.  Not a fault by itself."""
+    published = as_ip(host_of(address))
+    if calls_from is None or published is None or is_loopback(calls_from):
+        return False
+    return as_ip(calls_from) != published
 
 
 def _waiting(document: dict[str, Any]) -> list[str]:

@@ -27,6 +27,8 @@ class Refusal:
     at_s: float
     member: Member
     goodbye: Goodbye
+    #: The IP address that it called from.
+    caller: str
 
 
 @define
@@ -35,13 +37,16 @@ class Refusals:
 
     _newest: dict[tuple[str, int], Refusal] = field(factory=dict, init=False)
 
-    def add(self, now_s: float, member: Member | None, goodbye: Goodbye) -> None:
-        """*member* was told *goodbye*; None is nobody whom an operator misses."""
+    def add(
+        self, now_s: float, member: Member | None, goodbye: Goodbye, caller: str
+    ) -> None:
+        """*member*, which called from *caller*, was told *goodbye*; None is nobody
+        whom an operator misses."""
         if member is None:
             return
         key = member.name, member.incarnation
         self._newest.pop(key, None)
-        self._newest[key] = Refusal(now_s, member, goodbye)
+        self._newest[key] = Refusal(now_s, member, goodbye, caller)
         if len(self._newest) > REFUSALS_MAX:
             del self._newest[next(iter(self._newest))]
 

@@ -13,13 +13,13 @@ import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from viewservice import status
+from viewservice import reach, status
 from viewservice.complaints import Complaints
 from viewservice.memory import Memory
 from viewservice.options import DEFAULT_STATE, Options, Settings
@@ -34,11 +34,14 @@ from wire.daemon import begin, fail
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, lines_for
 from wire.messages import (
+    CLERK,
+    OBSERVER,
     SERVER,
     VERSION,
     VIEW_SERVICE,
     Goodbye,
     Hello,
+    Member,
     Message,
     Ping,
     Report,
@@ -49,6 +52,9 @@ from wire.messages import (
     Watch,
     counter_of,
 )
+
+#: How `status` calls a caller that is no server, by its role.
+_WHO: Final = {CLERK: "a clerk", OBSERVER: "an observer"}
 
 _log = get_logger("viewservice.service")
 
@@ -89,6 +95,8 @@ class ViewService(Logged, Service):
         #: Every server's connection by `Link.id`, and whoever watches.
         self._servers: dict[int, Link] = {}
         self._watchers: dict[Link, None] = {}
+        #: Clerks and observers that are connected.
+        self._others: dict[Link, None] = {}
         #: What each server last told of itself.
         self._reports: dict[str, Report] = {}
         #: Who was turned away.
@@ -197,10 +205,16 @@ class ViewService(Logged, Service):
         if not self._remember():
             return Goodbye("stopping", "the view service cannot write its state")
         if refusal is not None:
-            self._refusals.add(self._reactor.seconds(), link.hello.member, refusal)
+            self._refuse(link, link.hello.member, refusal)
         elif link.hello.role == SERVER:
             self._servers[link.id] = link
+        else:
+            self._others[link] = None
         return refusal
+
+    def _refuse(self, link: Link, member: Member | None, goodbye: Goodbye) -> None:
+        now_s = self._reactor.seconds()
+        self._refusals.add(now_s, member, goodbye, link.far_host)
 
     def received(self, link: Link, message: Message) -> None:
         """A message has come; what may come is in `wire.messages.SAYS`."""
@@ -217,20 +231,33 @@ class ViewService(Logged, Service):
                 _log.warning("clerks.cut_off", name=message.name, clerk=link.peer)
             self._complaints.add(now_s, link.id, message.name)
         elif isinstance(message, Status):
-            now_s = self._reactor.seconds()
-            document = status.document(
-                self.views,
-                self._reports,
-                self._settings.ping_interval_ms,
-                self._refusals.lately(now_s),
-                self._complaints.counts(now_s),
-            )
-            link.send(StatusIs(document))
+            link.send(StatusIs(self._document()))
+
+    def _document(self) -> bytes:
+        servers = {
+            name: reach.caller(name, link.far_host, link.near_host)
+            for name, server in self.views.servers.items()
+            if (link := self._servers.get(server.link)) is not None
+        }
+        others = tuple(
+            reach.caller(_WHO[link.hello.role], link.far_host, link.near_host)
+            for link in self._others
+        )
+        now_s = self._reactor.seconds()
+        return status.document(
+            self.views,
+            self._reports,
+            self._settings.ping_interval_ms,
+            self._refusals.lately(now_s),
+            reach.Callers(servers, others),
+            complaints=self._complaints.counts(now_s),
+        )
 
     def link_closed(self, link: Link, reason: str) -> None:
         """A caller is gone."""
         self._watchers.pop(link, None)
         self._complaints.drop(link.id)
+        self._others.pop(link, None)
         if self._servers.pop(link.id, None) is not None:
             _log.debug("server.disconnected", peer=link.peer, reason=reason)
             self.views.disconnected(link.id)
@@ -242,7 +269,7 @@ class ViewService(Logged, Service):
         answer = self.views.ping(link.id, ping, bits, link.hello.machine)
         if isinstance(answer, Goodbye):
             if self._remember():
-                self._refusals.add(self._reactor.seconds(), ping.member, answer)
+                self._refuse(link, ping.member, answer)
                 link.goodbye(answer.reason, answer.text)
             return
         self._refusals.drop(ping.member)

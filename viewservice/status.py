@@ -9,15 +9,18 @@ there are stay.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from viewservice import waits
+from viewservice.reach import Caller, Callers
 from viewservice.refusals import Refusal
 from viewservice.server import Server
 from viewservice.views import Views
 from wire.messages import Change, Report, Wait
+
+NO_CALLERS: Final = Callers()
 
 
 def document(
@@ -25,13 +28,18 @@ def document(
     reports: Mapping[str, Report],
     interval_ms: int,
     refused: Sequence[Refusal] = (),
+    callers: Callers = NO_CALLERS,
+    *,
     complaints: Mapping[str, int] | None = None,
 ) -> bytes:
     """UTF-8 JSON.  *reports* are what the servers last told of themselves,
-    *refused* are those that were turned away recently, and *complaints* tells how
-    many clerks cannot reach a server."""
+    *refused* are those that were turned away recently, *callers* is everything
+    that is connected, and *complaints* tells how many clerks cannot reach a
+    server."""
     complaints = complaints or {}
     view = views.view
+    members = [server.member for server in views.servers.values()]
+    doubts = callers.doubts(members)
     return msgspec.json.encode(
         {
             "cluster": views.cluster.hex(),
@@ -48,6 +56,7 @@ def document(
             "servers": [
                 _server(views, server, reports.get(name, Report()))
                 | {"clerks_cut_off": complaints.get(name, 0)}
+                | _reach(callers.servers.get(name), doubts.get(name))
                 for name, server in sorted(views.servers.items())
             ],
             "refused": [
@@ -55,12 +64,15 @@ def document(
                     "name": each.member.name,
                     "incarnation": f"{each.member.incarnation:016x}",
                     "address": each.member.address,
+                    "calls_from": each.caller,
                     "code": each.goodbye.reason,
                     "text": each.goodbye.text,
                 }
                 for each in refused
             ],
-            "waiting": _wait(waits.waiting(views, refused, complaints)),
+            "waiting": _wait(
+                waits.doubting(waits.waiting(views, refused, complaints), doubts)
+            ),
             "history": [_change(change) for change in views.history],
             "settings": {
                 "ping_interval_ms": interval_ms,
@@ -96,6 +108,13 @@ def _server(views: Views, server: Server, report: Report) -> dict[str, Any]:
         "position": {"commit": report.commit, "log": report.log},
         "waiting": _wait(report.waiting),
         "transfer_bytes": report.transfer_bytes,
+    }
+
+
+def _reach(caller: Caller | None, doubt: str | None) -> dict[str, Any]:
+    return {
+        "calls_from": caller and caller.host,
+        "address_doubt": doubt,
     }
 
 

@@ -28,6 +28,7 @@ WAITS: Final = {
     "acknowledgement": "the primary has not said that all its backups are in step",
     "backup": "fewer backups than configured, and nobody to recruit",
     "clerks": "all is well here, but clerks cannot reach the primary",
+    "address": "a server publishes an address that is of no use to others",
 }
 
 
@@ -58,6 +59,17 @@ def waiting(
     if len(views.view.backups) < views.backups_max:
         return _backup(views, refused)
     return None
+
+
+def doubting(wait: Wait | None, doubts: Mapping[str, str]) -> Wait | None:
+    """*wait*, and which servers publish an address that others cannot use: it may
+    be the reason, and will be one at the latest after a failover."""
+    if not doubts:
+        return wait
+    text = ". ".join(doubts.values())
+    if wait is None:
+        return Wait(tuple(doubts), "address", text)
+    return Wait(wait.names, wait.code, f"{wait.text}. {text}")
 
 
 def _settling(views: Views) -> Wait:

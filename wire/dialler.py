@@ -6,22 +6,22 @@ then later and later, with jitter), where (several addresses in turn), and what
 the log says of it: a line when the connection is there, a line when it is not,
 a line when an attempt fails in a way that was not told yet, and none for each
 attempt.
+
+Looking a name up has no part in the time of a connection.  IP addresses that a
+name is known to have are dialled at once, with a lookup beside them; only a name
+that nothing is known of is waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, NoReturn
 
 from twisted.application.internet import ClientService
-from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-)
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -34,16 +34,29 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wire.addresses import parse_address
+from wire.addresses import as_ip, parse_address
 from wire.codec import Decoder, parts
 from wire.link import Link, Owner
 from wire.logs import get_logger
+from wire.messages import Hello
+from wire.names import Names, names_of
+from wire.race import ConnectFailed, Race
 
 #: A link that has lived for so long was no failed attempt, whatever ends it.
 SETTLED_S: Final = 1.0
 
-#: How long the next address of a name waits for the one before it.
-NEXT_ADDRESS_S: Final = 0.05
+#: How long a connection to one IP address may take.
+CONNECT_S: Final = 1.0
+
+#: How long the other end may take to say Hello.
+HELLO_S: Final = 5.0
+#: The same, at least, where there is another address to try: there it is one dead
+#: time once that is known, and until then twice as long with each round.
+HELLO_LEAST_S: Final = 0.5
+
+#: How long a lookup is waited for where there is another address to try; where
+#: there is none, the log then tells that it is the name that is missing.
+LOOKUP_S: Final = 1.0
 
 _log = get_logger("wire.dialler")
 
@@ -52,6 +65,10 @@ _log = get_logger("wire.dialler")
 class Dialler(Factory):
     """Keeps one connection from an owner of role *role* to whoever of role
     *listener_role* answers at one of *addresses*.
+
+    *failed* is called with address and reason when an attempt fails or waits for
+    a name, and when the connection is lost, before the owner's `link_closed`; not
+    after `stop` or `redial`, which end it on purpose.
 
     Raises ValueError for an address that is not ``tcp:HOST:PORT``.
     """
@@ -69,14 +86,18 @@ class Dialler(Factory):
         *,
         first_delay_s: float = 0.02,
         delay_max_s: float = 1.0,
-        connect_timeout_s: float = 1.0,
-        hello_s: float = 5.0,
+        connect_timeout_s: float = CONNECT_S,
+        hello_s: float = HELLO_S,
+        failed: Callable[[str, str], None] | None = None,
+        names: Names | None = None,
+        is_quiet: bool = False,
     ) -> None:
         if isinstance(addresses, str) or not addresses:
             raise ValueError(f"one address or more are needed, not {addresses!r}")
         for address in addresses:
             parse_address(address)
         self._owner = owner
+        self._report_failure = failed
         self._says, self._hears = parts(role, listener_role)
         self._addresses = tuple(addresses)
         self._reactor = reactor
@@ -85,6 +106,14 @@ class Dialler(Factory):
         self._delay_max_s = delay_max_s
         self._connect_timeout_s = connect_timeout_s
         self._hello_s = hello_s
+        #: Does nothing of this belong into the log?
+        self._is_quiet = is_quiet
+        self._names = names_of(reactor) if names is None else names
+        #: The IP address of the connection that is there, if it was dialled by
+        #: a name, and the name and the port.
+        self._ip: tuple[str, int, str] | None = None
+        #: What the last Hello says: how much silence means death, seconds.
+        self._dead_s = 0.0
         self._service = ClientService(self, self, self._next_delay_s, reactor)
         #: The connection that is there, open or not.
         self._connection: Link | None = None
@@ -114,6 +143,11 @@ class Dialler(Factory):
         """The link that is open, or None."""
         link = self._connection
         return link if link is not None and link.is_open else None
+
+    @property
+    def near_host(self) -> str:
+        """This host's address on the connection that is there, open or not."""
+        return "" if self._connection is None else self._connection.near_host
 
     def start(self) -> None:
         """Dial, and never give up."""
@@ -156,15 +190,65 @@ class Dialler(Factory):
     ) -> Deferred[IProtocol]:
         """Dial the address whose turn it is; `ClientService` calls this."""
         self._is_waiting = False
+        self._ip = None
         host, port = parse_address(self.address)
-        endpoint = _endpoint(self._reactor, host, port)
-        connecting: Deferred[IProtocol] = endpoint.connect(protocolFactory)
-        # The endpoint's own limit would begin after the name is resolved.
-        connecting.addTimeout(self._connect_timeout_s, self._reactor, _timed_out)
+        if as_ip(host) is not None:
+            connecting = self._dial(host, port, protocolFactory)
+        else:
+            by_name = self._dial_name(host, port, protocolFactory)
+            connecting = Deferred.fromCoroutine(by_name)
         return connecting.addErrback(self._not_connected)
+
+    def _dial(
+        self, ip: str, port: int, factory: IProtocolFactory
+    ) -> Deferred[IProtocol]:
+        connecting: Deferred[IProtocol]
+        connecting = _endpoint(self._reactor, ip, port).connect(factory)
+        connecting.addTimeout(self._connect_timeout_s, self._reactor, _timed_out)
+        return connecting
+
+    async def _dial_name(
+        self, host: str, port: int, factory: IProtocolFactory
+    ) -> IProtocol:
+        race = Race(lambda ip: self._dial(ip, port, factory), self._reactor)
+        refresh: Deferred[tuple[str, ...]] | None = None
+        if self._names.known(host, port):
+            # What is found in time is dialled in this attempt, too.
+            refresh = self._names.lookup(host)
+            refresh.addCallbacks(race.add, lambda _: None)
+        else:
+            await self._look_up(host)
+        race.add(self._names.known(host, port))
+        try:
+            protocol = await race.over
+        except ConnectFailed as error:
+            trouble = self._names.trouble(host)
+            raise ConnectFailed(f"{error}; {trouble}" if trouble else error) from error
+        finally:
+            if refresh is not None:
+                refresh.cancel()
+        self._ip = host, port, race.winner
+        return protocol
+
+    async def _look_up(self, host: str) -> None:
+        """Wait until something is known of *host*; not for long, if there is
+        another address to try."""
+        lookup = self._names.lookup(host)
+        text = f"the name {host} is being looked up, and there is no answer yet"
+        late: IDelayedCall | None = None
+        if len(self._addresses) > 1:
+            lookup.addTimeout(LOOKUP_S, self._reactor, _timed_out_with(text))
+        else:
+            late = self._reactor.callLater(LOOKUP_S, self._lookup_delayed, text)
+        try:
+            await lookup
+        finally:
+            if late is not None and late.active():
+                late.cancel()
 
     def _not_connected(self, failure: Failure) -> Failure:
         if self._service.running:
+            self._report(failure.getErrorMessage())
             self._failed(failure.getErrorMessage())
         return failure
 
@@ -175,10 +259,14 @@ class Dialler(Factory):
         if self._dials_at_once:
             self._dials_at_once = False
             return 0.0
-        rounds = self._failures // len(self._addresses)
+        rounds = min(self._rounds(), 30)
         self._failures += 1
-        delay_s = min(self._first_delay_s * 2.0 ** min(rounds, 30), self._delay_max_s)
+        delay_s = min(self._first_delay_s * 2.0**rounds, self._delay_max_s)
         return delay_s * (0.5 + self._random.random() / 2)
+
+    def _rounds(self) -> int:
+        """How often all addresses were tried since a link has settled."""
+        return self._failures // len(self._addresses)
 
     def buildProtocol(self, addr: IAddress | None) -> Link:  # noqa: ARG002
         """The link of a connection that was just made."""
@@ -188,17 +276,29 @@ class Dialler(Factory):
             Decoder(self._hears, self._says),
             self._reactor,
             dialled=True,
-            hello_s=self._hello_s,
+            hello_s=self._hello_patience_s(),
         )
         self._connection = link
         return link
+
+    def _hello_patience_s(self) -> float:
+        if len(self._addresses) == 1:
+            host, port = parse_address(self.address)
+            if len(self._names.known(host, port)) < 2:
+                return self._hello_s
+        patience_s = self._dead_s or HELLO_LEAST_S * 2.0 ** min(self._rounds(), 30)
+        return min(max(HELLO_LEAST_S, patience_s), self._hello_s)
 
     # -- what the link calls --------------------------------------------------------
 
     def opened(self, link: Link) -> None:
         """The other end has said Hello."""
+        hello: Hello = link.hello
+        self._dead_s = hello.dead_pings * hello.ping_interval_ms / 1000
+        if self._ip is not None:
+            self._names.worked(*self._ip)
         self._settling = self._reactor.callLater(SETTLED_S, self._settled)
-        if not self._is_flapping:
+        if not self._is_flapping and not self._is_quiet:
             self._tell_made(link)
 
     def _settled(self) -> None:
@@ -207,7 +307,7 @@ class Dialler(Factory):
         self._failures = 0
         self._is_flapping = False
         self._told.clear()
-        if self.link is not None and not self._is_told_made:
+        if self.link is not None and not self._is_told_made and not self._is_quiet:
             self._tell_made(self.link)
 
     def is_choking(self) -> bool:
@@ -219,6 +319,9 @@ class Dialler(Factory):
         if self._connection is not link:
             return  # Another was made at the same moment, and is the one in use.
         self._connection = None
+        self._report(reason)
+        if self._ip is not None and (not self._is_settled or self._dials_at_once):
+            self._names.useless(*self._ip)
         if self._is_told_made:
             self._is_told_made = False
             self._told[self.address] = reason
@@ -237,11 +340,29 @@ class Dialler(Factory):
             stopping, self._stopping = self._stopping, None
             self._stop_service().chainDeferred(stopping)
 
+    def _report(self, reason: str) -> None:
+        is_meant = self._stopping is not None or self._dials_at_once
+        if self._report_failure is not None and not is_meant:
+            self._report_failure(self.address, reason)
+
     def _failed(self, reason: str) -> None:
-        if self._told.get(self.address) != reason:
-            self._told[self.address] = reason
+        if self._is_news(reason):
             _log.warning("dial.failed", address=self.address, reason=reason)
         self._take_next()
+
+    def _is_news(self, reason: str) -> bool:
+        """Whether the log lacks why the address is of no use; from now on it
+        has it."""
+        if self._is_quiet or self._told.get(self.address) == reason:
+            return False
+        self._told[self.address] = reason
+        return True
+
+    def _lookup_delayed(self, reason: str) -> None:
+        """There is only a name to wait for, and it takes its time."""
+        self._report(reason)
+        if self._is_news(reason):
+            _log.warning("lookup.delayed", address=self.address, reason=reason)
 
     def _take_next(self) -> None:
         self._turn = (self._turn + 1) % len(self._addresses)
@@ -251,15 +372,18 @@ class Dialler(Factory):
         _log.info("link.made", address=self.address, peer=link.peer)
 
 
-def _endpoint(reactor: IReactorTime, host: str, port: int) -> IStreamClientEndpoint:
-    # The endpoint for names also takes numbers, but it looks for a further
-    # address to try only after a delay: a refusal would take 0.3 s to be noticed.
-    if isIPAddress(host):
-        return TCP4ClientEndpoint(reactor, host, port)
-    if isIPv6Address(host):
-        return TCP6ClientEndpoint(reactor, host, port)
-    return HostnameEndpoint(reactor, host, port, attemptDelay=NEXT_ADDRESS_S)
+def _endpoint(reactor: IReactorTime, ip: str, port: int) -> IStreamClientEndpoint:
+    if isIPv6Address(ip):
+        return TCP6ClientEndpoint(reactor, ip, port)
+    return TCP4ClientEndpoint(reactor, ip, port)
 
 
 def _timed_out(_: object, timeout_s: float) -> NoReturn:
     raise TimeoutError(f"no connection within {timeout_s:g} s")
+
+
+def _timed_out_with(text: str) -> Callable[[object, float], NoReturn]:
+    def timed_out(_: object, timeout_s: float) -> NoReturn:  # noqa: ARG001
+        raise TimeoutError(text)
+
+    return timed_out

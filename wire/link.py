@@ -163,6 +163,16 @@ class Link(Protocol):
         """Whether what is sent now is still sent."""
         return self._is_open and not self._is_ending
 
+    @property
+    def near_host(self) -> str:
+        """The IP address of this end; "" where there is none."""
+        return str(getattr(self.transport.getHost(), "host", ""))
+
+    @property
+    def far_host(self) -> str:
+        """The IP address of the other end; "" where there is none."""
+        return str(getattr(self.transport.getPeer(), "host", ""))
+
     def __lt__(self, other: Link) -> bool:
         return self.id < other.id
 

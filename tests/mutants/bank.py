@@ -10,6 +10,7 @@ from tests.mutants import (
     own_backup,
     own_clerks,
     own_identity,
+    own_names,
     own_primary,
     own_state,
     own_views,
@@ -34,6 +35,7 @@ MUTANTS: Final = (
     *own_state.MUTANTS,
     *own_clerks.MUTANTS,
     *own_identity.MUTANTS,
+    *own_names.MUTANTS,
 )
 
 #: Pitfalls that cannot be written against this code, and why.

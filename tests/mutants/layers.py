@@ -87,7 +87,13 @@ TESTS: Final = {
     "wire.link": "links sockets",
     "wire.listener": "listener",
     "wire.dialler": "dialler",
-    "wire.addresses": "addresses",
+    "wire.names": "names dialler",
+    "wire.race": "race dialler",
+    "wire.survey": "survey pinger",
+    "wire.addresses": "addresses advert",
+    "pbserver.advert": "advert pinger",
+    "pbserver.pinger": "pinger",
+    "viewservice.reach": "reach viewservice",
 }
 
 
