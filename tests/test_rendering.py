@@ -9,7 +9,7 @@ import pytest
 from understudy.notes import Notes
 from understudy.options import parse
 from understudy.status import is_safe, is_serving
-from understudy.table import change_lines, columns, status_lines, view_line
+from understudy.table import change_lines, clock, columns, status_lines, view_line
 from understudy.text import as_json, escaped, shown
 
 ESCAPED = {
@@ -50,6 +50,10 @@ def test_as_json():
 
 
 # -- status ----------------------------------------------------------------------------
+#: Of the changes below.
+TODAY = "2026-01-01"
+
+
 def server(name, state, **more):
     return {
         "name": name,
@@ -100,7 +104,7 @@ def document(**more):
 
 
 def test_status():
-    lines = status_lines(document())
+    lines = status_lines(document(), TODAY)
     text = "\n".join(lines)
     assert lines[0] == "view 7: primary s2, backup s1 (holder); acknowledged"
     rows = [line.split() for line in lines if line.startswith("s")]
@@ -125,7 +129,7 @@ def test_status_says_what_is_waited_for():
     found = document(
         waiting=wait, servers=[server("s1", "syncing", transfer_bytes=12_345_678)]
     )
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "waiting (acknowledgement): s1 has yet to say" in text
     assert "transfer: 12.3 MB" in text
 
@@ -133,7 +137,8 @@ def test_status_says_what_is_waited_for():
 def test_status_of_nobody():
     view = {"number": 0, "primary": None, "backups": [], "holders": []}
     view["acknowledged"] = False
-    text = "\n".join(status_lines(document(view=view, servers=[], history=[])))
+    found = document(view=view, servers=[], history=[])
+    text = "\n".join(status_lines(found, TODAY))
     assert "nobody serves" in text
     assert "no server has called yet" in text
 
@@ -141,12 +146,12 @@ def test_status_of_nobody():
 def test_status_says_who_was_refused():
     refused = {"name": "s9", "address": "tcp:a:9", "code": "cluster", "text": "is of"}
     found = document(refused=[refused], servers=[])
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9: is of" in text
     assert "no server was let in" in text
     assert "called yet" not in text
     found["waiting"] = {"for": [], "code": "memory lost", "text": "is of"}
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9: cluster" in text
     assert text.count("is of") == 1
 
@@ -157,10 +162,27 @@ def test_a_view_without_backups():
 
 
 def test_a_change():
-    assert change_lines(document()["history"][0]) == [
-        "00:00:01.000  view 1: primary s2, backup s1",
+    assert change_lines(document()["history"][0], TODAY) == [
+        "00:00:01.000Z  view 1: primary s2, backup s1",
         "    s9: silent (silent for 5 ticks)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("today", "expected"),
+    [
+        (TODAY, "12:34:56.789Z"),
+        ("2026-01-02", "2026-01-01 12:34:56.789Z"),
+        ("2025-01-01", "2026-01-01 12:34:56.789Z"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["Z", "+00:00", ""])
+def test_a_time_has_its_zone_and_its_date_if_that_is_not_today(zone, today, expected):
+    assert clock(f"2026-01-01T12:34:56.789{zone}", today) == expected
+
+
+def test_what_is_no_time_is_shown_as_it_is():
+    assert clock("soon", TODAY) == "soon"
 
 
 def test_columns():

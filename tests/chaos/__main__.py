@@ -22,6 +22,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from tests.chaos import free, overload, rounds, transfer
+from wire.output import piped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,4 +72,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))
