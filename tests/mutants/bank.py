@@ -9,6 +9,7 @@ from tests.mutants import (
     liveness,
     own_backup,
     own_clerks,
+    own_daemons,
     own_primary,
     own_state,
     own_views,
@@ -32,6 +33,7 @@ MUTANTS: Final = (
     *own_backup.MUTANTS,
     *own_state.MUTANTS,
     *own_clerks.MUTANTS,
+    *own_daemons.MUTANTS,
 )
 
 #: Pitfalls that cannot be written against this code, and why.

@@ -85,6 +85,9 @@ TESTS: Final = {
     "wire.listener": "listener",
     "wire.dialler": "dialler",
     "wire.addresses": "addresses",
+    "wire.daemon": "daemon",
+    "wire.logs": "logs",
+    "wire.output": "output",
 }
 
 
