@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from understudy import status
 from understudy.notes import Notes
 from understudy.options import parse
+from understudy.outcome import UNAVAILABLE, Ended
 from understudy.status import is_safe, is_serving
 from understudy.table import change_lines, clock, columns, status_lines, view_line
 from understudy.text import as_json, escaped, shown
+from wire.messages import StatusIs
 
 ESCAPED = {
     b"": "",
@@ -154,6 +160,29 @@ def test_status_says_who_was_refused():
     text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9: cluster" in text
     assert text.count("is of") == 1
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_wait_that_ends_with_a_question_says_what_it_saw(is_open):
+    class Asked:
+        """Answers once."""
+
+        def __init__(self):
+            self.is_open = is_open
+            self.answers = [json.dumps(document(settings={"backups": 2})).encode()]
+
+        async def ask(self, *_: object):
+            if not self.answers:
+                raise Ended(UNAVAILABLE, "has not answered for 0 s")
+            return StatusIs(self.answers.pop())
+
+    clock = Clock()
+    ended: list = []
+    waiting = Deferred.fromCoroutine(status._wait(clock, Asked(), "safe", 0.5))
+    waiting.addBoth(ended.append)
+    clock.advance(0.05)
+    text = ended[0].value.text
+    assert text.startswith("not safe after 0.5 s" if is_open else "has not answered")
 
 
 def test_a_view_without_backups():

@@ -48,8 +48,16 @@ async def _tell(reactor: Any, options: Namespace) -> bytes:
 
 async def _wait(reactor: Any, observer: Observer, what: str, seconds: float) -> bytes:
     end = reactor.seconds() + seconds
+    document: dict[str, Any] | None = None
     while True:
-        raw = await ask_raw(observer, end - reactor.seconds())
+        try:
+            raw = await ask_raw(observer, end - reactor.seconds())
+        except Ended:
+            if document is None or not observer.is_open:
+                raise
+            # The time was up with the last question under way.
+            text = _still(document, what, seconds)
+            raise Ended(UNAVAILABLE, text, f"not {what}") from None
         document = json.loads(raw)
         if WAITS[what](document):
             return raw
