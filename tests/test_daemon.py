@@ -175,7 +175,7 @@ def begun(monkeypatch):
     reactor.removeAll()
 
 
-def test_timers_go_by_a_clock_that_nobody_sets(begun, monkeypatch):
+def test_timers_go_by_a_clock_that_is_never_set(begun, monkeypatch):
     """Twisted's own is the wall clock: set back by an hour, no tick would come."""
     assert begun.seconds is time.monotonic
     wall = time.time()

@@ -62,7 +62,7 @@ def test_a_world_with_a_verifier_is_drawn(seed: int) -> None:
     recording = recorded(seed)
     assert recording.processes["verifier"] == "verifier"
     names = [name for name, _ in trace_page.contents(recording)["processes"]]
-    assert names[-1] == "verifier", "whoever takes no part comes last"
+    assert names[-1] == "verifier", "it takes no part, and comes last"
 
 
 # -- tables over kinds: none is missing in any -----------------------------------------

@@ -78,7 +78,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Ended as ended:
         return _end(options, ended)
     except BrokenPipeError:
-        raise  # Whoever read our output (`head`) has seen enough.
+        raise  # The reader of the output (`head`) is gone.
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
             return _end(options, _internal(options))

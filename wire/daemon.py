@@ -103,9 +103,10 @@ def begin(reactor: Any, spin_us: int = 0) -> None:
 
 def _heed_sigint(reactor: Any) -> None:
     """From here on Ctrl-C stops *reactor* in order.  Until then it ends the
-    process at once (`twisted/plugins/understudy_plugin.py`): nothing has to be
-    taken leave of, and a KeyboardInterrupt could come out of any line.  One that
-    is ignored (``nohup``), or somebody else's (a debugger's), stays as it is."""
+    process at once (`twisted/plugins/understudy_plugin.py`): there are no
+    connections to close, and a KeyboardInterrupt could come out of any line.  A
+    signal that is ignored (``nohup``), or has another handler (a debugger's), stays
+    as it is."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, reactor.sigInt)
 
@@ -253,7 +254,7 @@ def failing(reactor: Any, options: Options) -> Callable[[str], None]:
 
 def fail(reactor: Any, text: str, starter: Starter | None = None) -> None:
     """Say why this process cannot go on, and end it in order, with exit code 1;
-    *starter* hears of it if the start has not ended."""
+    *starter* is informed if the start has not ended."""
     if _failures:
         return
     _failures.append(text)
@@ -265,7 +266,7 @@ def fail(reactor: Any, text: str, starter: Starter | None = None) -> None:
 
 
 class Starter:
-    """Who started this daemon and does not read its log: standard error, and
+    """What reports a failed start apart from the log: standard error, and
     without ``-n`` the parent process, which waits for a status."""
 
     def __init__(self, reactor: Any, options: Options) -> None:
