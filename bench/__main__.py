@@ -31,6 +31,7 @@ from bench.peers import SYSTEMS
 from bench.results import DIRECTORY, Report, Skip, machine, reports
 from bench.rows import CORE, LOADS, QUICK, Load
 from bench.systems import Missing
+from wire.output import piped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,4 +208,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -36,6 +36,7 @@ from bench.fleets import (
 from bench.peers import versions
 from bench.results import Report, Row, Skip, machine, percentiles
 from bench.systems import Missing
+from wire.output import piped
 
 #: Between two writes, so that what is measured has a core to itself.
 PAUSE_S: Final = 0.001
@@ -222,4 +223,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -49,6 +49,7 @@ from wire.messages import (
     OpenSession,
     SessionOpened,
 )
+from wire.output import piped
 
 VALUE_BYTES: Final = 100
 #: How long the load is that only tells what connecting costs.
@@ -278,4 +279,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

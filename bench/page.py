@@ -70,9 +70,9 @@ def write(kept: Mapping[str, Report]) -> Iterator[Path]:
             left.unlink()
     for name, svg in pictures.items():
         path = PICTURES / f"{name}.svg"
-        path.write_text(svg)
+        path.write_text(svg, encoding="utf-8")
         yield path
-    PAGE.write_text(text)
+    PAGE.write_text(text, encoding="utf-8")
     yield PAGE
 
 

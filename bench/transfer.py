@@ -36,6 +36,7 @@ from tests.processes import ROOT, ask_status
 from understudy import daemons
 from understudy.daemons import Daemon
 from understudy.status import is_safe
+from wire.output import piped
 
 STREAMS: Final = 4
 #: The longest that filling or moving may take, seconds.
@@ -244,4 +245,4 @@ def _add(report: Report, name: str, keys: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -22,7 +22,8 @@ LEASE_MS_MAX = 3_600_000
 
 
 class Locks:
-    """Locks by name, each with its owner and the end of the lease."""
+    """Locks by name, each with its owner and the end of the lease, which is a time
+    of the log's own clock and no time of day."""
 
     def __init__(self) -> None:
         self.token = 0

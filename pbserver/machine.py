@@ -34,7 +34,10 @@ class StateMachine(Protocol):
 
         Total: it never raises for anything that a client can send; a command
         that makes no sense is an error answer for that command alone.
-        *stamp_ms* is the log's own time, which never goes back.
+        *stamp_ms* is the log's own clock in milliseconds, equal on all replicas.
+        It never goes back and begins anywhere, so use the difference of two
+        stamps, a duration.  It is no time of day; a command that needs the date
+        brings it along.
         """
 
     def query(self, body: bytes) -> bytes:

@@ -9,7 +9,6 @@ protocol is here.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from random import Random, SystemRandom
@@ -29,11 +28,18 @@ from pbserver.pinger import Pinger
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import normal_address
-from wire.daemon import begin, check_endpoint, fail, turn_end
+from wire.daemon import (
+    DaemonOptions,
+    begin,
+    callers_max,
+    check_endpoint,
+    failing,
+    turn_end,
+)
 from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
-from wire.logs import Logged, get_logger, lines_for
+from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
     CLERK,
     SERVER,
@@ -59,9 +65,10 @@ SPINNING = "microseconds to look again before sleeping, if events come faster"
 _log = get_logger("pbserver.service")
 
 
-class Options(usage.Options):
+class Options(DaemonOptions):
     """What an operator types after ``twistd pbserver``."""
 
+    daemon = "pbserver"
     synopsis = "--name NAME --listen ENDPOINT [--views ADDRESS]... [options]"
     longdesc = (
         "One server of a replicated service. It finds its part (primary, backup,"
@@ -411,10 +418,11 @@ def makeService(options: Options) -> ServerService:
         lambda: Sessions(factory()),
         options["machine"],
         options["advertise"],
-        connections_max=options["connections"],
+        connections_max=callers_max(options["connections"]),
         connections_per_peer_max=options["connections-per-address"],
     )
-    end = functools.partial(fail, reactor)
+    end = failing(reactor, options)
     service = ServerService(settings, reactor, SystemRandom(), end)
     service.lines = lines_for(options, is_verbose=bool(options["verbose"]))
+    heed_sigusr1(reactor, service.lines)
     return service

@@ -69,7 +69,10 @@ class OneByOne(Protocol):
 
     def apply_one(self, command: Any, stamp_ms: int) -> Any:
         """Execute one command -> its answer, a plain value.  *command* is what
-        the client sent, whatever that is; *stamp_ms* is the log's own time."""
+        the client sent, whatever that is; *stamp_ms* is the log's own clock in
+        milliseconds, which never goes back and begins anywhere: the difference
+        of two stamps is a duration, such as a lease.  It is no time of day; a
+        command that needs the date brings it along."""
 
     def query_one(self, command: Any) -> Any:
         """Answer one command that only reads.  Changes nothing."""

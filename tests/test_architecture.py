@@ -117,4 +117,4 @@ def test_the_plugin_is_in_no_package():
     plugin = "twisted.plugins.understudy_plugin"
     assert [plugin] == [name for name in TREES if name.startswith("twisted")]
     found = set(imports(TREES[plugin]))
-    assert found <= {"__future__", "twisted.application.service"}
+    assert found <= {"__future__", "signal", "twisted.application.service"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from tests.documents import blocks, read
 from tests.processes import ROOT, Service, service, understudy, wait_for
-from understudy.main import main
+from understudy.main import MODULES, main
 from understudy.status import is_safe
 from wire.codec import Decoder, encode
 from wire.messages import (
@@ -66,6 +67,11 @@ def test_bytes_come_back_as_they_went(running: Service):
     value = bytes(range(256)) * 100
     assert running.command("put", "bytes", "-", stdin=value).returncode == 0
     assert running.command("get", "bytes", "--raw").stdout == value
+    assert running.command("append", "bytes", "-", stdin=b"\xff").returncode == 0
+    assert running.command("get", "bytes", "--raw").stdout == value + b"\xff"
+    dash = ("append", "--views", running.address, "dash", "--", "-")
+    assert understudy(*dash).returncode == 0
+    assert running.command("get", "dash", "--raw").stdout == b"-"
     assert told(running.command("put", "empty", "")) == (0, b"", False)
     assert told(running.command("get", "empty")) == (0, b"\n", False)
 
@@ -450,7 +456,9 @@ def test_ctrl_c_before_sending_is_not_executed():
 # -- what was typed -------------------------------------------------------------------
 
 WRONG = {
-    "nothing": ((), "COMMAND"),
+    "no command": (("--json",), "COMMAND"),
+    "help about nothing": (("help", "frobnicate"), "frobnicate"),
+    "help about too much": (("help", "get", "put"), "get put"),
     "no such command": (("frobnicate",), "frobnicate"),
     "no key": (("get",), "K"),
     "an unknown option": (("get", "k", "--frob"), "--frob"),
@@ -493,6 +501,57 @@ def test_usage(name, capsys):
     said = capsys.readouterr()
     assert what in said.err
     assert said.out == ""
+
+
+@pytest.mark.parametrize("typed", [(), ("help",), ("--help",)])
+def test_help_is_no_error(typed, capsys):
+    assert main(typed) == 0
+    said = capsys.readouterr()
+    assert all(f"\n    {noun} " in said.out for noun in MODULES)
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("noun", MODULES)
+def test_help_about_a_command(noun, capsys):
+    assert main(["help", noun]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: understudy {noun} ")
+
+
+def test_a_fault_of_the_command_has_an_exit_code_of_its_own(monkeypatch, capsys):
+    """Python's own for an exception is 1, which means that the store refused."""
+    for noun, more in (("get", ""), ("put", "may have been executed")):
+
+        def fails(_: object) -> int:
+            raise ZeroDivisionError("as it is")
+
+        monkeypatch.setattr("understudy.keys.main", fails)
+        typed = [noun, "k", "v"][: 2 if noun == "get" else 3]
+        assert main([*typed, "--json"]) == 5
+        said = capsys.readouterr()
+        assert "ZeroDivisionError: as it is" in said.err
+        assert "report it" in said.err
+        assert more in said.err
+        assert json.loads(said.out)["error"]["code"] == "internal error"
+
+
+def test_another_error_of_the_system_is_a_fault_too(monkeypatch, capsys):
+    def fails(_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("understudy.keys.main", fails)
+    assert main(["get", "k"]) == 5
+    assert "PermissionError" in capsys.readouterr().err
+
+
+def test_ctrl_c_at_any_time_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    for place in ("understudy.main.parse", "understudy.main._do"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, interrupted)
+            assert main(["get", "k"]) == 4
+            assert "nothing was executed" in capsys.readouterr().err
 
 
 def test_usage_of_a_process():
@@ -539,6 +598,91 @@ def test_a_broken_pipe_is_no_traceback(running: Service):
     assert scanning.stderr is not None
     assert scanning.stderr.read() == b""
     scanning.wait(10)
+
+
+#: Ways to an output that has less than Unicode.
+POOR = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "C": {
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+        "PYTHONIOENCODING": "",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A service with a server, a key and a value that no ASCII has."""
+    with service(tmp_path_factory.mktemp("names"), ("übung",)) as named:
+        named.until(lambda found: found["view"]["acknowledged"], "übung to serve")
+        assert named.command("put", "Zürich", "8000 €").returncode == 0
+        yield named
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_what_the_encoding_lacks_is_escaped(named: Service, name):
+    def out(*arguments: str) -> bytes:
+        done = understudy(*arguments, "--views", named.address, env=POOR[name])
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout
+
+    key = b"Z\xfcrich" if name == "latin-1" else b"Z\\xc3\\xbcrich"
+    server = b"\xfcbung" if name == "latin-1" else b"\\xc3\\xbcbung"
+    assert out("scan") == key + b"\t8000 \\xe2\\x82\\xac\n"
+    assert b"primary " + server in out("status")
+    assert server in out("verify")
+    assert out("get", "Zürich") == "8000 €\n".encode(), "bytes are as they are"
+    got = out("get", "Zürich", "--json")
+    assert b"Z\\u00fcrich" in got
+    assert json.loads(got) == {"key": "Zürich", "value": "8000 €"}
+    for noun in ("status", "verify", "scan"):
+        found = out(noun, "--json")
+        assert found.isascii(), "JSON is UTF-8, or all ASCII"
+        assert json.loads(found)
+    missing = understudy("get", "Ü", "--views", named.address, env=POOR[name])
+    assert missing.returncode == 1
+    assert b"Traceback" not in missing.stderr
+
+
+@pytest.mark.parametrize("name", POOR)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_watch_escapes_what_the_encoding_lacks(named: Service, name, more):
+    watching = subprocess.Popen(
+        (sys.executable, "-m", "understudy", "watch", "--views", named.address, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **POOR[name]},
+    )
+    try:
+        assert watching.stdout is not None
+        line = watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, stderr = watching.communicate(timeout=10)
+    finally:
+        watching.kill()
+        watching.wait()
+    assert (watching.returncode, stderr) == (0, b"")
+    assert b"bung" in line
+    assert not more or json.loads(line)["primary"] == "übung"
+
+
+@pytest.mark.parametrize("noun", ["watch", "status"])
+def test_what_cannot_be_written_ends_a_command(running: Service, noun):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            (sys.executable, "-m", "understudy", noun, "--views", running.address),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert b"cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize(("noun", "code"), [("incr", 3), ("get", 4)])

@@ -1,16 +1,33 @@
-"""The lean loop over events: what is told together, what comes after, what breaks."""
+"""A daemon's process: its loop over events, its clock, its files.
+
+Of the loop: what is told together, what comes after, what breaks.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import resource
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
+from twisted.internet import tcp
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import Logger, LogPublisher, capturedLogs
 
-from wire.daemon import lean, turn_end
+from wire.daemon import (
+    FILES_RESERVED,
+    RefusedAccepts,
+    begin,
+    callers_max,
+    lean,
+    turn_end,
+)
+from wire.logs import Lines
 
 Act = Callable[[], object]
 
@@ -142,3 +159,112 @@ def test_on_another_reactor_the_end_of_a_turn_is_a_call_of_its_own():
     assert not done
     clock.advance(0)
     assert done == [1]
+
+
+# -- a daemon's process ---------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """A reactor after `begin`, and nothing left of it in this process."""
+    monkeypatch.setattr("wire.invariants._is_ours", False)
+    monkeypatch.setattr("wire.daemon.globalLogPublisher", LogPublisher())
+    reactor = EPollReactor()
+    begin(reactor)
+    yield reactor
+    reactor.removeAll()
+
+
+def test_timers_go_by_a_clock_that_is_never_set(begun, monkeypatch):
+    """Twisted's own is the wall clock: set back by an hour, no tick would come."""
+    assert begun.seconds is time.monotonic
+    wall = time.time()
+    monkeypatch.setattr(time, "time", lambda: wall - 3600)
+    fired: list[float] = []
+    begin_s = time.monotonic()
+    begun.callLater(0.01, lambda: (fired.append(begun.seconds()), begun.stop()))
+    run(begun)
+    assert 0.01 <= fired[0] - begin_s < 4
+
+
+def test_it_has_as_many_files_as_the_system_allows(begun):
+    del begun
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == hard
+
+
+# -- as many callers as there are files ------------------------------------------------
+
+FILES = [
+    # asked, files, possible
+    (4096, 1_048_576, 4096),
+    (4096, 4096 + FILES_RESERVED, 4096),
+    (4096, 4096 + FILES_RESERVED - 1, 4095),
+    (4096, 1024, 1024 - FILES_RESERVED),
+    (4096, 64, 32),
+    (32, 64, 32),
+    (4096, resource.RLIM_INFINITY, 4096),
+]
+
+
+@pytest.mark.parametrize(("asked", "files", "possible"), FILES)
+def test_callers_leave_files_for_everything_else(asked, files, possible, monkeypatch):
+    limits = (files, files)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    with capturedLogs() as logs:
+        assert callers_max(asked) == possible
+    told = [each["understudy_values"] for each in logs]
+    assert len(told) == (possible < asked)
+    for values in told:
+        assert (values["files"], values["connections"]) == (files, possible)
+        assert str(asked) in values["text"]
+        assert "ulimit -n" in values["text"]
+
+
+class Exhausted:
+    """A listening socket of a process that has no files left."""
+
+    def __init__(self, error: int, calls: int = 1) -> None:
+        self.errors = [error] * calls
+
+    def accept(self):
+        number = self.errors.pop() if self.errors else errno.EAGAIN
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"])
+@pytest.mark.parametrize("is_reserved", [True, False])
+def test_a_failing_accept_is_logged_once_a_minute(error, is_reserved):
+    """Of what this Twisted reports, in its own words."""
+    clock = Clock()
+    observer = RefusedAccepts(clock)
+    reserved = tcp._FileDescriptorReservation(lambda: open(os.devnull))  # noqa: PTH123, SIM115
+    if is_reserved:
+        reserved.reserve()
+
+    def accept() -> int:
+        lines = io.StringIO()
+        whole = LogPublisher(observer, Lines(lines))
+        logger = Logger(tcp.Port._logger.namespace, observer=whole)
+        with capturedLogs() as logs:
+            listener = Exhausted(getattr(errno, error))
+            assert list(tcp._accept(logger, range(3), listener, reserved)) == []
+        for each in logs:
+            assert each["understudy_event"] == "accept.failed"
+            assert each["understudy_values"]["error"] == error
+        assert lines.getvalue() == "", "no line for each caller"
+        return len(logs)
+
+    assert accept() == 1
+    clock.advance(59)
+    assert accept() == 0
+    clock.advance(1)
+    assert accept() == 1
+
+
+def test_other_events_of_twisted_are_no_failing_accept():
+    observer = RefusedAccepts(Clock())
+    with capturedLogs() as logs:
+        Logger("twisted.internet.tcp", observer=observer).info("something else")
+        Logger("elsewhere", observer=observer).info("EMFILE encountered; ...")
+    assert logs == []

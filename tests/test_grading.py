@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
 
 from tests.lab import __main__ as lab
 from tests.lab.grading import DAEMONS, PARTS, grade, graded, rule, sheet
+from tests.processes import ROOT
 
 
 @rule(3, "view service", hint="count again")
@@ -30,6 +34,57 @@ def test_a_rule_that_fails_earns_none_and_gives_the_hint() -> None:
     assert mark.points == 0
     assert mark.failure.startswith("AssertionError")
     assert "hint: look at the retries" in sheet([mark])
+
+
+@rule(1, "clients", hint="")
+def fails_without_a_word() -> None:
+    assert len("ab") == (2 + 1)
+
+
+@rule(1, "clients", hint="")
+def fails_inside() -> None:
+    raise IndexError("list index out of range")
+
+
+@rule(1, "clients", hint="")
+def fails_with_a_bare_exception() -> None:
+    raise KeyError
+
+
+def test_a_failure_without_a_text_shows_the_statement() -> None:
+    """As a plain ``assert``, which is rewritten only under pytest."""
+    bare = ModuleType("bare")
+    source = inspect.getsource(sys.modules[__name__])
+    exec(compile(source, __file__, "exec"), vars(bare))  # not rewritten
+    found = grade(bare.fails_without_a_word).failure
+    assert found.startswith('AssertionError: assert len("ab") == (2 + 1) (test_gr')
+    assert grade(fails_inside).failure == "IndexError: list index out of range"
+    found = grade(fails_with_a_bare_exception).failure
+    assert found.startswith("KeyError: raise KeyError (test_grading.py, line ")
+
+
+def test_every_failing_scenario_has_a_message() -> None:
+    """With the ack gate gone, as a student may have left it."""
+    story = (
+        "import sys\n"
+        "from viewservice.views import Views\n"
+        "Views._may_move = lambda self, proposed: True\n"
+        "from tests.lab.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", story),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    failures = [line for line in done.stdout.splitlines() if "AssertionError" in line]
+    assert failures
+    assert not [line for line in failures if line.strip() == "AssertionError:"]
+    assert "assert " in done.stdout
+    assert done.stderr == ""
 
 
 def test_plain_pytest_shows_the_hint_too() -> None:

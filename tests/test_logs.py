@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from twisted.internet.testing import MemoryReactor
 from twisted.logger import Logger, LogLevel, LogPublisher, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.python.usage import Options
@@ -136,9 +138,23 @@ def test_twisteds_chatter_is_left_out():
         log.msg("Listener starting on 7400")
         log.msg("(TCP Port 7400 Closed)")
         log.msg("said by a state machine of somebody's own")
+        Logger("twisted.scripts._twistd_unix.UnixAppLogger").info("reactor class: x.")
+        Logger("twisted.internet.protocol.Factory").info("Starting factory x")
+        Logger("twisted.internet.base").info("Main loop terminated.")
 
     texts = [line["text"] for line in lines_of(run)]
     assert texts == ["a warning", "said by a state machine of somebody's own"]
+
+
+def test_what_is_not_known_as_chatter_is_kept():
+    """It may be the only sign of a fault, or of why a process ended."""
+
+    def run() -> None:
+        Logger("twisted.internet.base").info("Received SIGTERM, shutting down.")
+        Logger("twisted.internet.tcp").info("something new")
+        Logger("twisted.of.a.later.version").info("The moon is full.")
+
+    assert len(lines_of(run)) == 3
 
 
 def test_a_terminal_gets_words():
@@ -213,3 +229,116 @@ def test_twistd_keeps_its_syslog():
     options = Options()
     options.parent = {"syslog": True}
     assert logs.lines_for(options) is None
+
+
+def test_a_daemon_that_leaves_the_terminal_has_no_standard_output():
+    options = Options()
+    options.parent = {"nodaemon": False, "logfile": "-"}
+    with pytest.raises(SystemExit, match="no standard output to log to; add -n"):
+        logs.lines_for(options)
+
+
+def test_a_log_file_that_cannot_be_opened_is_told_in_a_line(tmp_path):
+    options = Options()
+    options.parent = {"nodaemon": True, "logfile": str(tmp_path / "none" / "x.log")}
+    with pytest.raises(SystemExit, match=r"--logfile: cannot open .*x\.log: No such"):
+        logs.lines_for(options)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_gets_what_it_can_show(encoding, monkeypatch):
+    """Names, paths and exceptions may have any character, or bytes that are none."""
+    data = io.BytesIO()
+    stream = io.TextIOWrapper(data, encoding=encoding)
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", stream)
+    lines = logs.lines_for()
+    assert lines is not None
+    Logger("x", observer=LogPublisher(lines)).info("übung {name}", name="€ \udcff")
+    written = data.getvalue()
+    assert b"\\udcff" in written
+    assert ("€".encode() if encoding == "utf-8" else b"\\xe2\\x82\\xac") in written
+
+
+# -- SIGUSR1 ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path):
+    file = logs.ReopenedLogFile.fromFullPath(tmp_path / "x.log")
+    file.write("before\n")
+    yield file
+    file.close()
+
+
+def files_of(path: Path) -> dict[str, str]:
+    return {each.name: each.read_text() for each in path.iterdir()}
+
+
+def test_a_log_is_rotated_as_twistd_does(log, tmp_path):
+    log.turn_over()
+    log.write("after\n")
+    assert files_of(tmp_path) == {"x.log": "after\n", "x.log.1": "before\n"}
+    log.turn_over()
+    assert files_of(tmp_path) == {
+        "x.log": "",
+        "x.log.1": "after\n",
+        "x.log.2": "before\n",
+    }
+
+
+@pytest.mark.parametrize("is_created", [True, False])
+def test_a_log_that_was_moved_away_is_opened_again(log, tmp_path, is_created):
+    """By logrotate, which may have created the next file already."""
+    (tmp_path / "x.log").rename(tmp_path / "moved")
+    if is_created:
+        (tmp_path / "x.log").touch()
+    log.turn_over()
+    log.write("after\n")
+    assert files_of(tmp_path) == {"x.log": "after\n", "moved": "before\n"}
+
+
+def test_a_log_that_cannot_be_opened_again_goes_on_where_it_is(log, tmp_path):
+    (tmp_path / "x.log").rename(tmp_path / "moved")
+    (tmp_path / "x.log").mkdir()
+    with capturedLogs() as captured:
+        log.turn_over()
+    log.write("after\n")
+    assert (tmp_path / "moved").read_text() == "before\nafter\n"
+    assert captured[0]["understudy_event"] == "log.reopen_failed"
+
+
+@pytest.fixture
+def sigusr1():
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("sigusr1")
+def test_without_a_log_file_the_signal_is_ignored():
+    logs.heed_sigusr1(None, Lines(io.StringIO()))
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("sigusr1")
+def test_a_handler_that_is_there_stays(log):
+    def handler(*_: object) -> None: ...
+
+    signal.signal(signal.SIGUSR1, handler)
+    logs.heed_sigusr1(None, Lines(log))
+    assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+@pytest.mark.usefixtures("sigusr1")
+def test_the_log_is_turned_over_between_two_lines(log, tmp_path):
+    """Not in the handler, which may interrupt a line that is being written."""
+    reactor = MemoryReactor()
+    asked: list = []
+    reactor.callFromThread = asked.append
+    logs.heed_sigusr1(reactor, Lines(log))
+    signal.raise_signal(signal.SIGUSR1)
+    assert files_of(tmp_path).keys() == {"x.log"}
+    (turn_over,) = asked
+    turn_over()
+    assert files_of(tmp_path).keys() == {"x.log", "x.log.1"}

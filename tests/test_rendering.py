@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from understudy import status
 from understudy.notes import Notes
 from understudy.options import parse
+from understudy.outcome import UNAVAILABLE, Ended
 from understudy.status import is_safe, is_serving
-from understudy.table import change_lines, columns, status_lines, view_line
+from understudy.table import change_lines, clock, columns, status_lines, view_line
 from understudy.text import as_json, escaped, shown
+from wire.messages import StatusIs
 
 ESCAPED = {
     b"": "",
@@ -50,6 +56,10 @@ def test_as_json():
 
 
 # -- status ----------------------------------------------------------------------------
+#: Of the changes below.
+TODAY = "2026-01-01"
+
+
 def server(name, state, **more):
     return {
         "name": name,
@@ -100,7 +110,7 @@ def document(**more):
 
 
 def test_status():
-    lines = status_lines(document())
+    lines = status_lines(document(), TODAY)
     text = "\n".join(lines)
     assert lines[0] == "view 7: primary s2, backup s1 (holder); acknowledged"
     rows = [line.split() for line in lines if line.startswith("s")]
@@ -125,7 +135,7 @@ def test_status_says_what_is_waited_for():
     found = document(
         waiting=wait, servers=[server("s1", "syncing", transfer_bytes=12_345_678)]
     )
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "waiting (acknowledgement): s1 has yet to say" in text
     assert "transfer: 12.3 MB" in text
 
@@ -133,7 +143,8 @@ def test_status_says_what_is_waited_for():
 def test_status_of_nobody():
     view = {"number": 0, "primary": None, "backups": [], "holders": []}
     view["acknowledged"] = False
-    text = "\n".join(status_lines(document(view=view, servers=[], history=[])))
+    found = document(view=view, servers=[], history=[])
+    text = "\n".join(status_lines(found, TODAY))
     assert "nobody serves" in text
     assert "no server has called yet" in text
 
@@ -141,12 +152,12 @@ def test_status_of_nobody():
 def test_status_says_who_was_refused():
     refused = {"name": "s9", "address": "tcp:a:9", "code": "cluster", "text": "is of"}
     found = document(refused=[refused], servers=[])
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9: is of" in text
     assert "no server was let in" in text
     assert "called yet" not in text
     found["waiting"] = {"for": [], "code": "memory lost", "text": "is of"}
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9: cluster" in text
     assert text.count("is of") == 1
 
@@ -154,7 +165,7 @@ def test_status_says_who_was_refused():
 def test_status_says_where_a_refused_server_calls_from():
     refused = {"name": "s9", "address": "tcp:a:9", "code": "cluster", "text": "is of"}
     found = document(refused=[refused | {"calls_from": "10.0.0.9"}])
-    text = "\n".join(status_lines(found))
+    text = "\n".join(status_lines(found, TODAY))
     assert "refused: s9 at tcp:a:9, called from 10.0.0.9: is of" in text
 
 
@@ -173,15 +184,38 @@ SEEN = {
 def test_status_shows_an_address_that_is_not_the_one_published(case):
     address, calls_from, expected = case
     one = server("s1", "idle") | {"address": address, "calls_from": calls_from}
-    text = "\n".join(status_lines(document(servers=[one])))
+    text = "\n".join(status_lines(document(servers=[one]), TODAY))
     assert ("calls from" in text) == bool(expected)
     assert expected in text
 
 
 def test_status_points_at_an_address_that_others_cannot_use():
     one = server("s1", "idle") | {"address_doubt": "s1 publishes ..."}
-    text = "\n".join(status_lines(document(servers=[one])))
+    text = "\n".join(status_lines(document(servers=[one]), TODAY))
     assert "of no use to others at this address" in text
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_wait_that_ends_with_a_question_says_what_it_saw(is_open):
+    class Asked:
+        """Answers once."""
+
+        def __init__(self):
+            self.is_open = is_open
+            self.answers = [json.dumps(document(settings={"backups": 2})).encode()]
+
+        async def ask(self, *_: object):
+            if not self.answers:
+                raise Ended(UNAVAILABLE, "has not answered for 0 s")
+            return StatusIs(self.answers.pop())
+
+    clock = Clock()
+    ended: list = []
+    waiting = Deferred.fromCoroutine(status._wait(clock, Asked(), "safe", 0.5))
+    waiting.addBoth(ended.append)
+    clock.advance(0.05)
+    text = ended[0].value.text
+    assert text.startswith("not safe after 0.5 s" if is_open else "has not answered")
 
 
 def test_a_view_without_backups():
@@ -190,10 +224,27 @@ def test_a_view_without_backups():
 
 
 def test_a_change():
-    assert change_lines(document()["history"][0]) == [
-        "00:00:01.000  view 1: primary s2, backup s1",
+    assert change_lines(document()["history"][0], TODAY) == [
+        "00:00:01.000Z  view 1: primary s2, backup s1",
         "    s9: silent (silent for 5 ticks)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("today", "expected"),
+    [
+        (TODAY, "12:34:56.789Z"),
+        ("2026-01-02", "2026-01-01 12:34:56.789Z"),
+        ("2025-01-01", "2026-01-01 12:34:56.789Z"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["Z", "+00:00", ""])
+def test_a_time_has_its_zone_and_its_date_if_that_is_not_today(zone, today, expected):
+    assert clock(f"2026-01-01T12:34:56.789{zone}", today) == expected
+
+
+def test_what_is_no_time_is_shown_as_it_is():
+    assert clock("soon", TODAY) == "soon"
 
 
 def test_columns():

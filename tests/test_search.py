@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.patching import ROOT, Patch
+from tests.sim.search.__main__ import announcement
 from tests.sim.search.breadth import Breadth
 from tests.sim.search.frozen import freeze, thaw
 from tests.sim.search.stages import ALL, BY_NAME
@@ -199,3 +200,16 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], text: str) -> None
     assert (code, out) == (2, "")
     assert text in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("count", "jobs", "expected"),
+    [
+        (28, 2, "28 configurations, up to 5 s for each, 2 at a time: up to 70 s"),
+        (3, 2, "3 configurations, up to 5 s for each, 2 at a time: up to 10 s"),
+        (3, 1, "3 configurations, up to 5 s for each: up to 15 s"),
+        (1, 2, "one configuration, up to 5 s for each: up to 5 s"),
+    ],
+)
+def test_a_search_says_first_how_long_it_may_last(count, jobs, expected):
+    assert announcement(count, jobs, 5) == expected

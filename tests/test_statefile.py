@@ -11,7 +11,14 @@ from msgspec.structs import replace
 
 from tests.stories import PAIR, Story, member
 from viewservice.memory import Known, Memory
-from viewservice.statefile import StateError, StateFile, Volatile, decode, encode
+from viewservice.statefile import (
+    StateError,
+    StateFile,
+    Volatile,
+    decode,
+    encode,
+    is_mounted,
+)
 
 NOW = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -49,10 +56,103 @@ def test_nothing_is_written_where_nothing_has_changed(
     inode = path.stat().st_ino
     assert not file.save(decode(encode(memory)))
     assert path.stat().st_ino == inode
+    assert file.save(replace(memory, lost="so it is"))
+
+
+def test_the_first_save_writes_whatever_it_is(memory: Memory, path: Path) -> None:
+    """Whether the file can be replaced is seen at the start, not with a view."""
+    StateFile(path).save(memory)
+    inode = path.stat().st_ino
     again = StateFile(path)
-    again.load()
+    assert again.load() == memory
+    assert again.save(memory)
+    assert path.stat().st_ino != inode
     assert not again.save(memory)
-    assert again.save(replace(memory, lost="so it is"))
+
+
+@pytest.mark.parametrize("target", ["there", "not there yet"])
+def test_a_symbolic_link_stays_and_leads_to_what_was_saved(
+    memory: Memory, path: Path, tmp_path: Path, target: str
+) -> None:
+    real = tmp_path / "elsewhere" / "real"
+    real.parent.mkdir()
+    if target == "there":
+        StateFile(real).save(memory)
+    path.symlink_to("elsewhere/real")
+    file = StateFile(path)
+    file.open()
+    newer = replace(memory, lost="newer")
+    assert file.save(newer)
+    assert path.is_symlink()
+    assert StateFile(real).load() == newer
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["elsewhere", "state"]
+    file.close()
+
+
+def test_a_second_name_is_turned_away(
+    memory: Memory, path: Path, tmp_path: Path
+) -> None:
+    """By a link to the file, to its directory, to a link,
+    and by a hard link, also after the file was replaced."""
+    StateFile(path).save(memory)
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "again").symlink_to("link")
+    (tmp_path / "hard").hardlink_to(path)
+    (tmp_path / "directory").symlink_to(tmp_path)
+    first = StateFile(path)
+    first.open()
+    for name in ("link", "again", "hard", "directory/state", "directory/hard"):
+        with pytest.raises(StateError, match="in use"):
+            StateFile(tmp_path / name).open()
+    first.save(replace(memory, lost="newer"))
+    for name in ("link", "hard"):
+        with pytest.raises(StateError, match="in use"):
+            StateFile(tmp_path / name).open()
+    first.close()
+    second = StateFile(tmp_path / "again")
+    second.open()
+    second.close()
+
+
+def test_one_that_is_turned_away_holds_nothing(
+    memory: Memory, path: Path, tmp_path: Path
+) -> None:
+    StateFile(path).save(memory)
+    (tmp_path / "hard").hardlink_to(path)
+    first, second = StateFile(path), StateFile(tmp_path / "hard")
+    first.open()
+    with pytest.raises(StateError, match="process unknown"):
+        second.open()
+    first.close()
+    third = StateFile(tmp_path / "hard")
+    third.open()
+    third.close()
+
+
+MOUNTS = """\
+22 1 0:20 / / rw - ext4 /dev/root rw
+36 22 98:0 /states/x /var/lib/my\\040states/x.state rw,noatime - ext4 /dev/root rw
+37 22 98:0 / /srv/data rw - ext4 /dev/other rw
+"""
+
+
+def test_a_mount_point_is_known(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    assert is_mounted(Path("/var/lib/my states/x.state"), mounts)
+    assert is_mounted(Path("/srv/data"), mounts)
+    assert not is_mounted(Path("/srv/data/x.state"), mounts)
+    assert not is_mounted(Path("/anywhere"), tmp_path / "no such file")
+
+
+def test_a_file_that_is_mounted_is_refused_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also an empty one, which is made so that there is something to mount."""
+    path.touch()
+    monkeypatch.setattr("viewservice.statefile.is_mounted", lambda _: True)
+    with pytest.raises(StateError, match="mount the directory, not the file"):
+        StateFile(path).open()
 
 
 def test_the_file_is_synced_before_it_has_its_name_and_the_name_after(

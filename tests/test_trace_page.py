@@ -15,13 +15,17 @@ from typing import Any
 import pytest
 
 from tests.patching import Patch
-from tests.sim import examples, trace_page
+from tests.sim import examples, faults, trace_page, wording
 from tests.sim.chronicle import Violation
+from tests.sim.excerpt import Excerpt
+from tests.sim.misfortune import Misfortune
+from tests.sim.observer import KINDS
 from tests.sim.onlooker import Onlooker
+from tests.sim.process import Process
 from tests.sim.recording import Recording, is_before
 from tests.sim.run import run
 from tests.sim.world import Settings, World
-from wire.messages import Accepted, Forward, Query
+from wire.messages import SAYS, Accepted, Forward, Hello, Message, Query
 
 ROOT = Path(__file__).parent.parent
 SEEDS = (1, 8, 13)
@@ -51,6 +55,46 @@ def data_of(page: str) -> Any:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_world_is_the_same_with_an_observer(seed: int) -> None:
     assert run(seed) == run(seed, observer=Recording())
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_a_world_with_a_verifier_is_drawn(seed: int) -> None:
+    recording = recorded(seed)
+    assert recording.processes["verifier"] == "verifier"
+    names = [name for name, _ in trace_page.contents(recording)["processes"]]
+    assert names[-1] == "verifier", "it takes no part, and comes last"
+
+
+# -- tables over kinds: none is missing in any -----------------------------------------
+
+
+def test_every_process_has_a_kind_that_can_be_drawn() -> None:
+    kinds = [each.kind for each in Process.__subclasses__()]
+    assert sorted(kinds) == sorted(KINDS)
+
+
+def messages() -> set[type[Message]]:
+    return {Hello, *(each for said in SAYS.values() for each in said)}
+
+
+def test_every_message_has_words() -> None:
+    assert messages() <= wording._WORDS.keys()
+
+
+def test_every_message_has_a_colour() -> None:
+    script = (trace_page.PARTS / "run.js").read_text(encoding="utf-8")
+    table = re.search(r"FAMILIES = \{(.*?)\}", script, re.DOTALL)
+    assert table is not None
+    told = dict(re.findall(r"(\w+): \"(\w+)\"", table[1]))
+    assert told.keys() == {each.__name__ for each in messages()}
+    style = (trace_page.PARTS / "style.css").read_text(encoding="utf-8")
+    assert all(f"--say-{family}:" in style for family in told.values())
+
+
+def test_every_fault_can_strike() -> None:
+    world = World(1, Settings())
+    misfortune = Misfortune(world, 1, Excerpt())
+    assert misfortune._does.keys() >= faults.SCHEDULED.keys()
 
 
 # -- what happens before what -----------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.sessions import Sessions
+from pbserver.single import Single
 from pbserver.store import Store
 from pbserver.transfer import Incoming, Outgoing
 from tests.replicas import Table, batch, body, founding, member, session, view
-from wire.commands import Put
+from tests.stores import everything
+from wire.commands import Delete, Put
 from wire.messages import (
     END_PART,
     MACHINE_PART,
@@ -62,6 +67,84 @@ def test_a_state_arrives_whole_in_small_parts() -> None:
     assert incoming.state.digest() == sent.digest()
     assert (incoming.state.index, incoming.state.view) == (7, 3)
     assert (incoming.state.stamp_ms, incoming.state.chain) == (7, sent.chain)
+
+
+def history(of: Sessions) -> History:
+    """One copy that has applied all of *of* and has nothing in its log."""
+    found = History(lambda: Sessions(Store()), Limits().tail_bytes_kept)
+    found.state = of
+    found.log.restart(of.view, of.index, of.stamp_ms)
+    return found
+
+
+def test_a_snapshot_takes_the_place_of_all_that_was_there() -> None:
+    """Keys, values and sessions that the snapshot has not are gone, also those
+    before its first key and after its last."""
+    sent = Sessions(Store())
+    old = Sessions(Store())
+    keys = (b"k", b"m")
+    for made, puts, which in (
+        (old, [(key, b"old") for key in (b"a", *keys, b"l", b"z")], (1, 2)),
+        (sent, [(key, b"new") for key in keys], (2, 3)),
+    ):
+        opened = [OpenSession(session(number)) for number in which]
+        birth = len(opened)
+        put = body(*(Put(key, value) for key, value in puts))
+        batch = Batch(session(which[-1]), birth, 1, 1, put)
+        for index, request in enumerate((*opened, batch), start=1):
+            made.apply(Entry(3, index, index, request))
+    drop = Batch(session(3), 2, 2, 2, body(Put(b"gone", b"x"), Delete(b"gone")))
+    sent.apply(Entry(3, 4, 4, drop))
+    copy = history(old)
+    incoming = Incoming(copy.fresh())
+    for part in parts(sent):
+        incoming.load(part)
+    copy.install(incoming.state)
+    machine = copy.state.machine
+    assert isinstance(machine, Store)
+    assert everything(machine) == {b"k": b"new", b"m": b"new"}
+    assert set(copy.state.table) == {session(2), session(3)}
+    assert copy.state.digest() == sent.digest()
+
+
+def test_a_machine_of_ones_own_is_replaced_too() -> None:
+    """Each snapshot is restored into a machine that is new."""
+
+    class Names:
+        def __init__(self) -> None:
+            self.names: dict[str, int] = {}
+
+        def apply_one(self, command: Any, stamp_ms: int) -> Any:
+            self.names[command] = stamp_ms
+
+        def query_one(self, command: Any) -> Any:
+            return self.names.get(command)
+
+        def dump(self) -> Any:
+            return self.names
+
+        def restore(self, state: Any) -> None:
+            # Written as if there had been nothing before, as most are.
+            self.names.update(state)
+
+    def made(*names: str) -> Sessions:
+        found = Sessions(Single(Names()))
+        found.apply(Entry(3, 1, 1, OpenSession(session(1))))
+        for index, name in enumerate(names, start=2):
+            put = msgspec.msgpack.encode([name])
+            batch = Batch(session(1), 1, index - 1, index - 1, put)
+            found.apply(Entry(3, index, index, batch))
+        return found
+
+    copy = history(made("old"))
+    copy.fresh = lambda: Sessions(Single(Names()))
+    incoming = Incoming(copy.fresh())
+    for part in parts(made("new", "newer")):
+        incoming.load(part)
+    copy.install(incoming.state)
+    machine = copy.state.machine
+    assert isinstance(machine, Single)
+    assert machine.machine.dump().keys() == {"new", "newer"}
 
 
 def test_sessions_come_before_the_machine_and_the_end_is_empty() -> None:

@@ -63,6 +63,7 @@ WAITS = {
     PAIR + ". . .": "primary: A: B",
     "A0 B0 A1 . . .": "primary: A",
     "A0 A1 A1~": "primary: A",
+    "A0 A1 A1~ !A": "lost",
     "A0 A1 !A . . . A'0": "lost",
     "A0 B0 A1 !A . . . A'0": "lost",
     "A0 . . .": "first server",
@@ -92,6 +93,19 @@ def test_a_wait_says_what_to_do() -> None:
         wait = Story().tell(moves).views.waiting()
         assert wait is not None
         assert "--new-cluster" in wait.text
+
+
+def test_the_only_holder_that_is_told_to_stop_is_not_waited_for() -> None:
+    """Its memory ends with it: when it calls again, it calls without its data."""
+    for moves, told in (
+        ("A0 A1 A1~", "the data is lost when A has ended"),
+        ("A0 A1 A1~ !A", "the data is lost. To begin again"),
+    ):
+        wait = Story().tell(moves).views.waiting()
+        assert wait is not None
+        assert "only A (said that it is stopping) held everything" in wait.text
+        assert told in wait.text
+        assert "calls again" not in wait.text
 
 
 def test_a_strict_gate_says_that_it_is_why() -> None:

@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 from tests.processes import ROOT
+from wire.output import piped
 
 
 def main() -> int:
@@ -114,4 +115,4 @@ def _run(directory: Path, *command: str):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

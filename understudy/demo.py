@@ -56,12 +56,14 @@ def main(options: Namespace) -> int:
         raise Ended(ended.exit_code, text) from ended
     except Interrupted as error:
         shutil.rmtree(directory, ignore_errors=True)
-        raise Ended(REFUSED, "interrupted; nothing was checked") from error
+        raise Ended(UNAVAILABLE, "interrupted; nothing was checked") from error
     finally:
         screen.close()
         cluster.stop()
     if picture is not None:
-        picture.write_text(draw(demo.play.pulse.bins, BIN_S, demo.play.moments))
+        picture.write_text(
+            draw(demo.play.pulse.bins, BIN_S, demo.play.moments), encoding="utf-8"
+        )
     _conclude(demo, directory, as_json=options.json)
     return DONE if demo.is_right else REFUSED
 

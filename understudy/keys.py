@@ -142,7 +142,7 @@ COMMANDS: Final = {
 
 def main(options: Namespace) -> int:
     """Do what was typed -> the exit code.  Raises `Ended`."""
-    if options.noun == "put" and options.is_from_stdin:
+    if options.noun in {"put", "append"} and options.is_from_stdin:
         # One byte more than is allowed is enough to be told that it is too much.
         options.value = _standard_input(VALUE_BYTES_MAX + 1)
     try:

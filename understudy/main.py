@@ -12,14 +12,24 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from understudy.options import parse
-from understudy.outcome import DONE, IN_DOUBT, UNAVAILABLE, USAGE, Ended, Interrupted
-from understudy.text import complain, say_json, silence_stdout
+from understudy.outcome import (
+    DONE,
+    IN_DOUBT,
+    INTERNAL,
+    UNAVAILABLE,
+    USAGE,
+    Ended,
+    Interrupted,
+)
+from understudy.text import complain, say_json
+from wire.output import discard_stdout, piped
 
 #: Noun -> the module whose ``main(options) -> exit code`` does it.
 MODULES: Final = {
@@ -43,31 +53,51 @@ _WRITES: Final = frozenset({"put", "append", "delete", "cas", "incr"})
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was typed -> the exit code, one of `understudy.outcome`."""
-    options = parse(arguments)
     if sys.stderr is None:  # closed before this process began
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
         text = "standard output is closed; send it to /dev/null if nobody is to read it"
-        complain(f"understudy {options.noun}: {text}")
+        complain(f"understudy: {text}")
         return USAGE
+    return piped(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    # What an exception is blamed on until it is known what was typed.
+    options = Namespace(noun="", json=False)
     try:
-        return _do(options)
+        try:
+            options = parse(arguments)
+            code = _do(options)
+        except SystemExit as ended:  # argparse printed help, or what was wrong
+            code = ended.code if isinstance(ended.code, int) else DONE
+        sys.stdout.flush()
     except (Interrupted, KeyboardInterrupt):
         text = "interrupted; nothing was executed"
         return _end(options, Ended(UNAVAILABLE, text, "interrupted"))
     except Ended as ended:
         return _end(options, ended)
     except BrokenPipeError:
-        # Whoever read our output (`head`) has seen enough.
-        silence_stdout()
-        return DONE
+        raise  # The reader of the output (`head`) is gone.
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
-            raise
-        silence_stdout()
+            return _end(options, _internal(options))
+        discard_stdout()
         text = f"what it came to cannot be written to standard output: {error}"
         code = IN_DOUBT if options.noun in _WRITES else UNAVAILABLE
         return _end(options, Ended(code, text, "not written"))
+    except Exception:  # noqa: BLE001 -- no exit code of another meaning
+        return _end(options, _internal(options))
+    return code
+
+
+def _internal(options: Namespace) -> Ended:
+    """A fault of this program: the traceback is for its report."""
+    complain(traceback.format_exc().rstrip())
+    text = "this is a fault of the command itself; please report it"
+    if options.noun in _WRITES:
+        text += ". It may have been executed; look before trying again"
+    return Ended(INTERNAL, text)
 
 
 def _do(options: Namespace) -> int:
@@ -80,9 +110,12 @@ def _do(options: Namespace) -> int:
 
 
 def _end(options: Namespace, ended: Ended) -> int:
-    complain(f"understudy {options.noun}: {ended.text}")
+    complain(f"understudy {options.noun}".rstrip() + f": {ended.text}")
     if options.json:
-        say_json({"error": {"code": ended.code, "text": ended.text}})
+        try:
+            say_json({"error": {"code": ended.code, "text": ended.text}})
+        except OSError:
+            discard_stdout()  # The exit code has it.
     return ended.exit_code
 
 

@@ -26,7 +26,7 @@ _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,19}")
 
 _EPILOG: Final = """\
 exit codes:  0 done   1 the store said no   2 usage   3 in doubt: it may have
-been executed   4 not available: nothing was executed
+been executed   4 not available: nothing was executed   5 a fault of the command
 
 A key or value that begins with a dash is written after a double dash:
 understudy put -- -key -value
@@ -34,6 +34,8 @@ understudy put -- -key -value
 
 #: After this, a dash is nothing but a dash.
 _NO_MORE_OPTIONS: Final = "--"
+#: With nothing or a command after it, it prints help; so does nothing typed.
+_HELP: Final = "help"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,6 +54,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What was typed.  Exits with code 2 if it makes no sense."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
     parser, nouns = _parser()
+    if not typed or typed[0] == _HELP:
+        _help(parser, nouns, typed[1:])
     options, rest = parser.parse_known_args(typed)
     noun = nouns[options.noun]
     if rest:
@@ -62,7 +66,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options.views = tuple(given)
     options.timeout = getattr(options, "timeout", TIMEOUT_S_DEFAULT)
     options.json = getattr(options, "json", False)
-    if options.noun == "put":
+    if options.noun in {"put", "append"}:
         is_quoted = typed[-1:] == ["-"] and _NO_MORE_OPTIONS in typed
         options.is_from_stdin = options.value == b"-" and not is_quoted
     if options.noun == "cas":
@@ -70,6 +74,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.noun == "scan":
         _settle_scan(noun, options)
     return options
+
+
+def _help(
+    parser: argparse.ArgumentParser,
+    nouns: Mapping[str, argparse.ArgumentParser],
+    about: Sequence[str],
+) -> NoReturn:
+    """Print what there is, or how one command is used, and exit."""
+    if not about:
+        parser.print_help()
+        parser.exit()
+    if about[0] not in nouns or len(about) > 1:
+        parser.error(f"{_HELP}: no command {' '.join(about)!r}")
+    nouns[about[0]].print_help()
+    parser.exit()
 
 
 def _parser() -> tuple[_Parser, Mapping[str, argparse.ArgumentParser]]:
@@ -86,7 +105,12 @@ def _parser() -> tuple[_Parser, Mapping[str, argparse.ArgumentParser]]:
     parser.add_argument(
         "--version", action=_Version, nargs=0, help="print the version, and end"
     )
-    nouns = parser.add_subparsers(dest="noun", required=True, metavar="COMMAND")
+    nouns = parser.add_subparsers(
+        dest="noun",
+        required=True,
+        metavar="COMMAND",
+        help=f"`understudy {_HELP} COMMAND` prints its options",
+    )
 
     def noun(name: str, what: str) -> argparse.ArgumentParser:
         return nouns.add_parser(
@@ -151,18 +175,14 @@ def _add_key_commands(noun: _Noun) -> None:
     get.add_argument("key", metavar="K", type=os.fsencode)
     get.add_argument("--raw", action="store_true", help="the value alone, no newline")
 
+    from_stdin = "- reads standard input (K -- - is a dash)"
     put = noun("put", "set a key to a value")
     put.add_argument("key", metavar="K", type=os.fsencode)
-    put.add_argument(
-        "value",
-        metavar="V",
-        type=os.fsencode,
-        help="- reads standard input (put K -- - sets it to a dash)",
-    )
+    put.add_argument("value", metavar="V", type=os.fsencode, help=from_stdin)
 
     append = noun("append", "append to a value; prints its new length")
     append.add_argument("key", metavar="K", type=os.fsencode)
-    append.add_argument("value", metavar="V", type=os.fsencode)
+    append.add_argument("value", metavar="V", type=os.fsencode, help=from_stdin)
 
     delete = noun("delete", "delete a key")
     delete.add_argument("key", metavar="K", type=os.fsencode)

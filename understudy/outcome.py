@@ -2,7 +2,8 @@
 How a command ends: exit codes, and what is said about them.
 
 Pure.  The codes are a promise to scripts (``docs/design.md``, section 10): 3 is
-the only one after which something may have happened that was not answered.
+the only one after which something may have happened that was not answered, but
+for 5, a fault of the command itself, about which nothing is promised.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ REFUSED: Final = 1
 USAGE: Final = 2
 IN_DOUBT: Final = 3
 UNAVAILABLE: Final = 4
+INTERNAL: Final = 5
 
 #: What a program reads as ``code`` in the error of ``--json``.
 CODES: Final = {
@@ -21,6 +23,7 @@ CODES: Final = {
     USAGE: "usage",
     IN_DOUBT: "in doubt",
     UNAVAILABLE: "not available",
+    INTERNAL: "internal error",
 }
 
 

@@ -22,7 +22,7 @@ from understudy.history import Record
 from understudy.load import Worker, now_ns
 from understudy.moments import Moment
 from understudy.observer import Observer
-from understudy.outcome import REFUSED, Ended
+from understudy.outcome import UNAVAILABLE, Ended
 from understudy.pulse import BIN_S, Pulse
 from understudy.running import pause
 from understudy.screen import Screen
@@ -207,7 +207,7 @@ class Play:
                 return
             if self._reactor.seconds() > end:
                 raise Ended(
-                    REFUSED,
+                    UNAVAILABLE,
                     f"waited {PATIENCE_S:g} s in vain for {what}; "
                     f"status: {json.dumps(found['view'])}",
                 )

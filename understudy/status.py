@@ -18,7 +18,8 @@ from understudy.observer import Observer
 from understudy.outcome import DONE, UNAVAILABLE, Ended
 from understudy.running import pause, run
 from understudy.table import status_lines, view_line
-from understudy.text import say
+from understudy.text import say, say_json_text
+from understudy.watch import today
 from wire.messages import VIEW_SERVICE, Status, StatusIs
 
 #: Between two questions of ``--wait``, seconds.
@@ -29,9 +30,9 @@ def main(options: Namespace) -> int:
     """Print it -> the exit code.  Raises `Ended`."""
     raw = run(lambda reactor: _tell(reactor, options))
     if options.json:
-        say(raw.decode())
+        say_json_text(raw.decode())
     else:
-        say("\n".join(status_lines(json.loads(raw))))
+        say("\n".join(status_lines(json.loads(raw), today())))
     return DONE
 
 
@@ -47,8 +48,16 @@ async def _tell(reactor: Any, options: Namespace) -> bytes:
 
 async def _wait(reactor: Any, observer: Observer, what: str, seconds: float) -> bytes:
     end = reactor.seconds() + seconds
+    document: dict[str, Any] | None = None
     while True:
-        raw = await ask_raw(observer, end - reactor.seconds())
+        try:
+            raw = await ask_raw(observer, end - reactor.seconds())
+        except Ended:
+            if document is None or not observer.is_open:
+                raise
+            # The time was up with the last question under way.
+            text = _still(document, what, seconds)
+            raise Ended(UNAVAILABLE, text, f"not {what}") from None
         document = json.loads(raw)
         if WAITS[what](document):
             return raw

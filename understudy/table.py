@@ -23,8 +23,8 @@ _HEAD: Final = (
 _RIGHT: Final = frozenset({4, 5, 6})
 
 
-def status_lines(document: dict[str, Any]) -> list[str]:
-    """All of ``understudy status``."""
+def status_lines(document: dict[str, Any], today: str) -> list[str]:
+    """All of ``understudy status``; *today* is the date of `clock`."""
     lines = [view_line(document["view"]), f"cluster {document['cluster']}", ""]
     if servers := document["servers"]:
         order = {"primary": 0, "backup": 1, "syncing": 2, "idle": 3, "dead": 4}
@@ -39,7 +39,7 @@ def status_lines(document: dict[str, Any]) -> list[str]:
     if history := document["history"]:
         lines += ["", "last changes, newest first:"]
         for change in reversed(history[-CHANGES_SHOWN:]):
-            lines += [f"  {line}" for line in change_lines(change)]
+            lines += [f"  {line}" for line in change_lines(change, today)]
     return lines
 
 
@@ -59,10 +59,10 @@ def view_line(view: dict[str, Any]) -> str:
     )
 
 
-def change_lines(change: dict[str, Any]) -> list[str]:
+def change_lines(change: dict[str, Any], today: str) -> list[str]:
     """One change: what the view became, and why, server by server."""
     backups = ", ".join(change["backups"]) or "none"
-    when = f"{clock(change['time'])}  " if change["time"] else ""
+    when = f"{clock(change['time'], today)}  " if change["time"] else ""
     head = (
         f"{when}view {change['number']}: "
         f"primary {change['primary'] or 'nobody'}, backup {backups}"
@@ -75,9 +75,14 @@ def cause_text(cause: dict[str, Any]) -> str:
     return f"{cause['server']}: {cause['code']} ({cause['evidence']})"
 
 
-def clock(time: str) -> str:
-    """The time of day in an ISO 8601 time, which is UTC."""
-    return time.partition("T")[2].removesuffix("+00:00").removesuffix("Z") or time
+def clock(time: str, today: str) -> str:
+    """An ISO 8601 time, which is UTC, for people: ``12:34:56.789Z``, with its date
+    before it unless that is *today*, ``YYYY-MM-DD``."""
+    date, _, of_day = time.partition("T")
+    if not of_day:
+        return time
+    of_day = of_day.removesuffix("+00:00").removesuffix("Z") + "Z"
+    return of_day if date == today else f"{date} {of_day}"
 
 
 def columns(

@@ -3,16 +3,20 @@ Bytes as people and programs read them, and the way to standard output.
 
 A store holds bytes, a terminal shows text and JSON knows only text.  What is
 UTF-8 stays readable; everything else is escaped so that no line is broken, no
-terminal is upset, and the bytes can be had back.
+terminal is upset, and the bytes can be had back.  What the encoding of standard
+output lacks is escaped in the same form (`wire.output`), in JSON as ``\\uNNNN``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import re
 import sys
 from base64 import b64encode
 from typing import Any, Final
+
+from wire.output import is_utf8
 
 
 class _Escapes(dict[int, str]):
@@ -64,7 +68,19 @@ def say(text: str) -> None:
 
 def say_json(document: Any) -> None:
     """One JSON document on a line of standard output."""
-    say(json.dumps(document, ensure_ascii=False))
+    say_json_text(json.dumps(document, ensure_ascii=False))
+
+
+#: Outside of its strings JSON has only ASCII, so these stand in strings.
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]+")
+
+
+def say_json_text(text: str) -> None:
+    """JSON that is text already, on a line of standard output.  Its non-ASCII
+    characters are escaped unless the encoding is UTF-8, which JSON requires."""
+    lacking = _SURROGATES if is_utf8(sys.stdout) else _NOT_ASCII
+    say(lacking.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def say_bytes(data: bytes) -> None:
@@ -75,11 +91,7 @@ def say_bytes(data: bytes) -> None:
 
 
 def complain(text: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def silence_stdout() -> None:
-    """Nobody reads standard output any more; let Python's exit not trip on it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """One line on standard error, if that can be written to."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -82,8 +82,8 @@ class _Teller:
         self._as_json = as_json
         self._number = 0
         self._has_suggested = as_json
-        #: Nobody reads what is told.
-        self.broken: BrokenPipeError | None = None
+        #: Why what is told cannot be written.
+        self.broken: Exception | None = None
 
     def take(self, message: ViewIs) -> None:
         """The view service has spoken."""
@@ -96,7 +96,7 @@ class _Teller:
             if view.backups and not self._has_suggested:
                 self._has_suggested = True
                 _suggest(self._cluster, view.primary.name)
-        except BrokenPipeError as error:
+        except Exception as error:  # noqa: BLE001 -- it ends the command, not the link
             self.broken = error
 
 

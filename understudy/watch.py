@@ -8,6 +8,7 @@ when it is back, and the view has moved on meanwhile, that is shown too.
 from __future__ import annotations
 
 from argparse import Namespace
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -41,8 +42,9 @@ async def _tell(reactor: Any, options: Namespace) -> None:
         shown[:] = [number]
         try:
             show(message, as_json=options.json)
-        except BrokenPipeError as error:
-            ended.errback(error)
+        except Exception as error:  # noqa: BLE001 -- it ends the command, not the link
+            if not ended.called:
+                ended.errback(error)
 
     def silent() -> None:
         if not shown:
@@ -68,7 +70,12 @@ def show(message: ViewIs, *, as_json: bool) -> None:
     elif message.change is None:
         say("view 0: nobody serves yet")
     else:
-        say("\n".join(change_lines(document)))
+        say("\n".join(change_lines(document, today())))
+
+
+def today() -> str:
+    """The date, in UTC as all times that are shown."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def change_document(message: ViewIs) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Final
 from attrs import frozen
 from twisted.python import usage
 
-from wire.daemon import check_endpoint
+from wire.daemon import DaemonOptions, check_endpoint
+from wire.listener import CONNECTIONS_MAX
 
 DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
 DEFAULT_STATE: Final = "viewservice.state"
@@ -24,9 +25,10 @@ _RANGES: Final = {
 }
 
 
-class Options(usage.Options):
+class Options(DaemonOptions):
     """What an operator types after ``twistd viewservice``."""
 
+    daemon = "viewservice"
     synopsis = "[options]"
     longdesc = (
         "The view service decides which server is primary and which are backups. "
@@ -86,6 +88,7 @@ class Settings:
     backups_max: int = 1
     strict: bool = False
     new_cluster: bool = False
+    connections_max: int = CONNECTIONS_MAX
 
     @property
     def margin_ticks(self) -> int:

@@ -9,7 +9,6 @@ rule about views is here.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random, SystemRandom
@@ -30,9 +29,10 @@ from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.addresses import parse_address
 from wire.codec import ProtocolError
-from wire.daemon import begin, fail
+from wire.daemon import begin, callers_max, failing
 from wire.links import Link, Listener
-from wire.logs import Logged, get_logger, lines_for
+from wire.listener import CONNECTIONS_MAX
+from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
     CLERK,
     OBSERVER,
@@ -86,7 +86,9 @@ class ViewService(Logged, Service):
         self._random = random
         self._end = fail
         self._now = now
-        self._listener = Listener(self, VIEW_SERVICE, reactor)
+        self._listener = Listener(
+            self, VIEW_SERVICE, reactor, connections_max=settings.connections_max
+        )
         self._ticker = Ticker(
             settings.ping_interval_ms / 1000, self._tick, self._paused, reactor
         )
@@ -403,11 +405,13 @@ def makeService(options: Options) -> ViewService:
         backups_max=options["backups"],
         strict=options["ack-gate"] == "strict",
         new_cluster=bool(options["new-cluster"]),
+        connections_max=callers_max(CONNECTIONS_MAX),
     )
     storage = Volatile() if state is None else StateFile(state)
-    end = functools.partial(fail, reactor)
+    end = failing(reactor, options)
     service = ViewService(settings, storage, reactor, SystemRandom(), end)
     service.lines = lines_for(options)
+    heed_sigusr1(reactor, service.lines)
     return service
 
 

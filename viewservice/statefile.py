@@ -7,7 +7,9 @@ leaves the old or the new, whole.  What cannot be read back exactly is never
 taken for nothing: a view service that began afresh over a damaged file could
 make a second view of a number that exists (``docs/design.md``, section 4,
 rule 12).  A second process on the same file is refused by a lock, on a file of
-its own, since a lock on one that is renamed over locks nothing.
+its own, since a lock on one that is renamed over locks nothing.  Symbolic links
+are resolved first: both are beside the file itself, whatever name led there, and
+the links stay.
 """
 
 from __future__ import annotations
@@ -62,35 +64,54 @@ class Storage(Protocol):
 
 
 class StateFile:
-    """One state file, and the lock on it."""
+    """One state file, and the locks on it."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+        #: The file itself, symbolic links resolved.
+        self.path = Path(os.path.realpath(path))
         self._lock: int | None = None
+        #: The lock on the file that was there at the start, against processes that
+        #: have it under another name: by a hard link, or a second mount.
+        self._own: int | None = None
+        #: What this process has saved; None: nothing yet.
         self._saved: Memory | None = None
 
     def open(self) -> None:
         """Lock it.  Raises StateError if another process has, or if it cannot
-        be there at all."""
+        be there at all, or cannot be replaced there."""
         if self.path.is_dir():
             raise StateError(f"{self.path} is a directory; --state wants a file")
-        name = f"{self.path}.lock"
+        if is_mounted(self.path):
+            raise StateError(
+                f"{self.path} is mounted as a single file, so it cannot be replaced; "
+                "mount the directory, not the file"
+            )
+        self._lock = self._locked(
+            f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        )
+        if self.path.exists():
+            self._own = self._locked(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"{os.getpid()}\n".encode())
+
+    def _locked(self, name: str | Path, flags: int) -> int:
+        """The descriptor of that file, locked.  Raises StateError."""
         try:
-            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(name, flags, 0o644)
         except OSError as error:
             raise StateError(f"cannot open {name}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            holder = os.read(lock, 32).decode(errors="replace").strip()
+            holder = holder if holder.isdecimal() else "unknown"
             os.close(lock)
+            self.close()
             raise StateError(
                 f"{self.path} is in use by another view service (process {holder}); "
                 "stop that one, or give this one another --state"
             ) from error
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-        self._lock = lock
+        return lock
 
     def load(self) -> Memory | None:
         """What was saved; None if there never was such a file.  Raises
@@ -102,15 +123,18 @@ class StateFile:
         except OSError as error:
             raise StateError(f"cannot read {self.path}: {error.strerror}") from error
         try:
-            self._saved = decode(data)
+            return decode(data)
         except ValueError as error:
             raise StateError(
                 f"the state file {self.path} is damaged: {error}; {_WAY_OUT}"
             ) from error
-        return self._saved
 
     def save(self, memory: Memory) -> bool:
-        """Have *memory* on disk -> whether that took writing.  Raises OSError."""
+        """Have *memory* on disk -> whether that took writing.  Raises OSError.
+
+        The first time it always writes, even what was just loaded: a file that
+        cannot be replaced is noticed at the start, not with the first view.
+        """
         if memory == self._saved:
             return False
         beside = self.path.with_name(self.path.name + ".new")
@@ -141,11 +165,12 @@ class StateFile:
         return aside
 
     def close(self) -> None:
-        """Let go of the lock.  Its file stays: to remove one that somebody else
+        """Let go of the locks.  Their file stays: to remove one that somebody else
         may just have opened would let two in."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        for lock in (self._lock, self._own):
+            if lock is not None:
+                os.close(lock)
+        self._lock = self._own = None
 
     def _sync_directory(self) -> None:
         directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -153,6 +178,19 @@ class StateFile:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def is_mounted(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether a file system is mounted at *path*, as containers do with a single
+    file.  False where that cannot be found out."""
+    try:
+        lines = mounts.read_bytes().splitlines()
+    except OSError:
+        return False
+    # The fifth field; in it a space, a tab and the like are ``\\040``.
+    points = {os.fsdecode(line.split()[4]) for line in lines if line.count(b" ") >= 4}
+    escaped = re.sub(r"[\\ \t\n]", lambda c: f"\\{ord(c[0]):03o}", str(path))
+    return escaped in points
 
 
 class Volatile:

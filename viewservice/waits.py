@@ -110,6 +110,7 @@ def _refused(refused: Sequence[Refusal]) -> str:
 def _nobody_eligible(views: Views) -> Wait:
     """Who holds all the data, and whether it can be hoped for."""
     hoped: list[str] = []
+    stopping: list[str] = []
     seen: list[str] = []
     for member in views.view.members():
         if member.name not in views.eligible:
@@ -117,6 +118,11 @@ def _nobody_eligible(views: Views) -> Wait:
         server = views.servers.get(member.name)
         if server is None or not member.is_same_copy(server.member):
             seen.append(f"{member.name} (restarted without its data)")
+        elif server.leaving:
+            # It ends by its own decision, and its memory with it.
+            if server.connected:
+                stopping.append(member.name)
+            seen.append(f"{member.name} ({server.evidence()[1]})")
         else:
             hoped.append(member.name)
             seen.append(f"{member.name} ({server.evidence()[1]})")
@@ -128,6 +134,9 @@ def _nobody_eligible(views: Views) -> Wait:
             "--new-cluster, and the servers again"
         )
         return Wait(tuple(hoped), "primary", text)
+    if stopping:
+        text = f"{holds}; the data is lost when {_or(stopping)} has ended"
+        return Wait(tuple(stopping), "primary", text)
     text = (
         f"{holds}, and the data is lost. To begin again, empty: start the view service "
         "with --new-cluster, and the servers again"

@@ -2,7 +2,9 @@
 What both daemons share: checking what was typed, and ending with a reason.
 
 Twisted, and thin.  twistd ends with exit code 0 whatever happened; a daemon
-that could not do its work says why in one line and ends with 1.
+that could not do its work says why in one line and ends with 1.  Without ``-n``
+a parent process waits for the outcome of the start, so all that usually fails
+(the port, the state file and its lock) is tried in ``startService``.
 """
 
 from __future__ import annotations
@@ -12,27 +14,67 @@ import contextlib
 import functools
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from select import EPOLLIN
 from typing import Any, Final
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python import log
-from twisted.python.usage import UsageError
+from twisted.python.usage import Options, UsageError
+from zope.interface import implementer
 
 from wire.invariants import own_process
 from wire.logs import get_logger
+from wire.output import discard_stdout
 from wire.spin import spinning
 
 EXIT_CODE: Final = 1
 
+#: Open files that are no connections of callers: logs, the state file, connections
+#: to peers, name look-ups, callers that are being refused.
+FILES_RESERVED: Final = 128
+
+#: The most that fits into the status which twistd's parent process reads.
+_STATUS_BYTES: Final = 100
+
 _log = get_logger("wire.daemon")
 #: Why this process cannot go on; told once.
 _failures: list[str] = []
+
+
+class DaemonOptions(Options):
+    """Options of which a usage error is one line, with exit code 1.
+
+    By itself twistd prints all of its help and the reason after that.
+    """
+
+    #: The plugin's name, as it is typed.
+    daemon = ""
+
+    def parseOptions(self, options: Any = None) -> None:  # noqa: N802 -- Twisted's
+        """Parse, and exit if what was typed makes no sense; raise UsageError
+        where no twistd is around it."""
+        try:
+            try:
+                super().parseOptions(options)  # type: ignore[no-untyped-call]
+            finally:
+                sys.stdout.flush()  # the help that it prints before it exits
+        except BrokenPipeError:
+            discard_stdout()
+            sys.exit()
+        except UsageError as error:
+            if self.parent is None:
+                raise
+            text = " ".join(str(error).removesuffix("; see --help").split())
+            name = f"twistd {self.daemon}"
+            sys.exit(f"{name}: {text}; see {name} --help")
 
 
 def check_endpoint(option: str, endpoint: str) -> None:
@@ -55,6 +97,18 @@ def begin(reactor: Any, spin_us: int = 0) -> None:
     steady(reactor)
     lean(reactor, spin_us)
     many_files()
+    globalLogPublisher.addObserver(RefusedAccepts(reactor))
+    reactor.addSystemEventTrigger("before", "startup", _heed_sigint, reactor)
+
+
+def _heed_sigint(reactor: Any) -> None:
+    """From here on Ctrl-C stops *reactor* in order.  Until then it ends the
+    process at once (`twisted/plugins/understudy_plugin.py`): there are no
+    connections to close, and a KeyboardInterrupt could come out of any line.  A
+    signal that is ignored (``nohup``), or has another handler (a debugger's), stays
+    as it is."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, reactor.sigInt)
 
 
 def steady(reactor: Any) -> None:
@@ -73,6 +127,64 @@ def many_files() -> None:
     usual limit of 1024 is less than `wire.listener.CONNECTIONS_MAX`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def callers_max(asked: int) -> int:
+    """How many callers this process may have at a time: *asked*, or, with a
+    warning, what its limit of open files leaves room for.
+
+    Without that bound callers could use up all files, and a view service that
+    cannot write its state must stop.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(files - FILES_RESERVED, files // 2)
+    if files == resource.RLIM_INFINITY or asked <= possible:
+        return asked
+    _log.warning(
+        "files.limited",
+        files=files,
+        connections=possible,
+        text=f"{asked} connections are configured, but this process may open only "
+        f"{files} files; it accepts {possible} connections at a time. Raise the limit "
+        "(ulimit -n, LimitNOFILE=), or lower --connections",
+    )
+    return possible
+
+
+@implementer(ILogObserver)
+class RefusedAccepts:
+    """Logs ``accept.failed`` when Twisted cannot accept a connection for lack of
+    files or memory; once in *every_s*, for callers try again and again.
+
+    Twisted reports it as information, one event for each caller.
+    """
+
+    def __init__(self, reactor: Any, every_s: float = 60.0) -> None:
+        self._reactor = reactor
+        self._every_s = every_s
+        self._quiet_until = -1.0
+
+    def __call__(self, event: LogEvent) -> None:
+        """Look at one event of Twisted's publisher."""
+        if not str(event.get("log_namespace")).startswith("twisted.internet.tcp"):
+            return
+        words = str(event.get("log_format"))
+        if words.startswith("EMFILE encountered"):
+            error = "EMFILE"
+        elif words.startswith("Could not accept"):
+            error = str(event.get("acceptError"))
+        else:
+            return
+        now = self._reactor.seconds()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + self._every_s
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _log.warning(
+            "accept.failed",
+            error=error,
+            text=f"callers are turned away; {files} files may be open (ulimit -n)",
+        )
 
 
 def lean(reactor: Any, spin_us: int = 0) -> None:
@@ -127,14 +239,67 @@ def turn_end(reactor: Any) -> Callable[[Callable[[], None]], object]:
     return lean_way or functools.partial(reactor.callLater, 0)
 
 
-def fail(reactor: Any, text: str) -> None:
-    """Say why this process cannot go on, and end it in order, with exit code 1."""
+def failing(reactor: Any, options: Options) -> Callable[[str], None]:
+    """`fail` for the service that is made of *options*, a plugin's; to be called
+    in ``makeService``, while standard error is still there.  Exits if the file
+    that twistd is to write its process id to cannot be written."""
+    twistd = getattr(options, "parent", None) or {}
+    if name := twistd.get("pidfile"):
+        path = Path(name)
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            text = "is in no directory that can be written to; --pidfile= writes none"
+            sys.exit(f"twistd: --pidfile: {name} {text}")
+    return functools.partial(fail, reactor, starter=Starter(reactor, options))
+
+
+def fail(reactor: Any, text: str, starter: Starter | None = None) -> None:
+    """Say why this process cannot go on, and end it in order, with exit code 1;
+    *starter* is informed if the start has not ended."""
     if _failures:
         return
     _failures.append(text)
     _log.critical("daemon.failed", text=text)
+    if starter is not None and not reactor.running:
+        starter.failed(text)
     atexit.register(_exit)
     reactor.callWhenRunning(_stop, reactor)
+
+
+class Starter:
+    """What reports a failed start apart from the log: standard error, and
+    without ``-n`` the parent process, which waits for a status."""
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        self._twistd: dict[str, Any] = getattr(options, "parent", None) or {}
+        self._name = getattr(options, "daemon", "")
+        in_front = bool(self._twistd.get("nodaemon"))
+        is_shown = self._twistd.get("logfile") in {None, "", "-"}
+        self._stderr: int | None = None
+        if self._twistd and not (in_front and is_shown):
+            # twistd points its own at /dev/null when it leaves the terminal.
+            with contextlib.suppress(OSError):  # closed before this process began
+                self._stderr = os.dup(2)
+                reactor.addSystemEventTrigger("after", "startup", self._close)
+
+    def failed(self, text: str) -> None:
+        """Report a start that has failed."""
+        if self._stderr is not None:
+            line = f"twistd {self._name}: {text}\n"
+            with contextlib.suppress(OSError):
+                os.write(self._stderr, line.encode("utf-8", "backslashreplace"))
+        # Taken from twistd, which would say that all is well.
+        pipe = self._twistd.get("statusPipe")
+        if pipe is not None:
+            self._twistd["statusPipe"] = None
+            status = b"1 " + text.encode("ascii", "backslashreplace")
+            with contextlib.suppress(OSError):  # the parent process is gone
+                os.write(pipe, status[:_STATUS_BYTES])
+            os.close(pipe)
+
+    def _close(self) -> None:
+        if self._stderr is not None:
+            os.close(self._stderr)
+            self._stderr = None
 
 
 def _stop(reactor: Any) -> None:

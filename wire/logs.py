@@ -10,11 +10,15 @@ Twisted logs, and nothing is printed that it did not ask for.  A daemon puts
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
+import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -26,6 +30,8 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
 from zope.interface import implementer
+
+from wire.output import escape_on
 
 #: Keys of a Twisted event that carry one of ours: its name and its values.
 _NAME: Final = "understudy_event"
@@ -74,8 +80,20 @@ _PROCESSORS: Final[list[structlog.typing.Processor]] = [
     _as_argument,
 ]
 
-#: What the oldest parts of Twisted say, without a namespace to know it by.
-_OF_A_PORT: Final = re.compile(r"\S+ starting on \S+|\(\S* ?Port \S+ Closed\)")
+#: Twisted's routine below a warning, by namespace: how it starts, factories, and
+#: attempts to connect, of which our own events tell more.
+_CHATTER: Final = (
+    "twisted.application.",
+    "twisted.scripts.",
+    "twisted.internet.protocol",
+)
+#: The same where the namespace does not set it apart; and what is reported of each
+#: caller that cannot be accepted, which is ``accept.failed`` once a minute.
+_CHATTER_TEXTS: Final = re.compile(
+    r"Main loop terminated\.|\S+ starting on \S+|\(\S* ?Port \S+ Closed\)"
+    r"|EMFILE (encountered|recovery).*|Re-reserving EMFILE .*"
+    r"|Could not accept new connection .*"
+)
 _WRAPPER: Final = structlog.make_filtering_bound_logger("debug")
 
 
@@ -95,14 +113,15 @@ def get_logger(namespace: str) -> FilteringBoundLogger:
 class Lines:
     """Writes each event as one line to *stream*.
 
-    What Twisted says of its own affairs below a warning (a port was opened, an
-    attempt is scheduled) is left out: our own events say it better.
+    Of Twisted's own events below a warning, those known as routine are left out
+    (a port was opened, an attempt is scheduled).  All others are written: one may
+    be the only sign of a fault.
     """
 
     def __init__(
         self, stream: Stream, *, is_terminal: bool = False, is_verbose: bool = False
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._render = _words() if is_terminal else _json
         self._level_min = LogLevel.debug if is_verbose else LogLevel.info
 
@@ -119,15 +138,16 @@ class Lines:
             "level": "warning" if level is LogLevel.warn else level.name,
         }
         line.update(_content(event))
-        self._stream.write(self._render(line) + "\n")
-        self._stream.flush()
+        self.stream.write(self._render(line) + "\n")
+        self.stream.flush()
 
 
 def _is_chatter(event: LogEvent) -> bool:
     namespace = str(event.get("log_namespace", ""))
-    if namespace == "log_legacy":
-        return _OF_A_PORT.fullmatch(formatEvent(event)) is not None
-    return namespace.startswith("twisted.")
+    if namespace.startswith(_CHATTER):
+        return True
+    is_twisted = namespace == "log_legacy" or namespace.startswith("twisted.")
+    return is_twisted and _CHATTER_TEXTS.fullmatch(formatEvent(event)) is not None
 
 
 def _content(event: LogEvent) -> dict[str, Any]:
@@ -151,6 +171,30 @@ def _words() -> Any:
 
 # -- twistd -----------------------------------------------------------------------
 
+_log = get_logger("wire.logs")
+
+
+class ReopenedLogFile(LogFile):
+    """The file of ``--logfile``, which grows and is rotated as twistd's own is."""
+
+    def turn_over(self) -> None:
+        """What SIGUSR1 asks for.  If another program has moved the file away
+        (logrotate), open its path again; else rotate it, as twistd does."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(Path(self.path).stat(), os.fstat(self._file.fileno())):
+                self.rotate()  # type: ignore[no-untyped-call]
+                return
+        before = self._file
+        try:
+            self._openFile()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            # It goes on in the file that it has, and the reason stands there.
+            self._file, self.closed = before, False
+            why = error.strerror
+            _log.error("log.reopen_failed", path=self.path, reason=why)
+        else:
+            before.close()
+
 
 def lines_for(
     options: Options | None = None, *, is_verbose: bool = False
@@ -166,10 +210,32 @@ def lines_for(
         return None
     name = parent.get("logfile") or ("-" if parent.get("nodaemon") else "twistd.log")
     if name == "-":
+        if not parent.get("nodaemon"):
+            sys.exit("twistd: a daemon has no standard output to log to; add -n")
         # Kept now: Twisted replaces the name by one that leads back to the log.
         stream = sys.stdout
+        escape_on(stream)
         return Lines(stream, is_terminal=stream.isatty(), is_verbose=is_verbose)
-    return Lines(cast("Stream", LogFile.fromFullPath(name)), is_verbose=is_verbose)
+    try:
+        file = ReopenedLogFile.fromFullPath(name)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        sys.exit(f"twistd: --logfile: cannot open {name}: {error.strerror}")
+    return Lines(cast("Stream", file), is_verbose=is_verbose)
+
+
+def heed_sigusr1(reactor: Any, lines: Lines | None) -> None:
+    """On SIGUSR1, turn over the log file of *lines*; do nothing if it has none.
+    Twisted has this in the log observer that ours replaces.  A handler that is
+    there already stays."""
+    if signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL:
+        return
+    file = lines.stream if lines is not None else None
+    if isinstance(file, ReopenedLogFile):
+        turn_over = file.turn_over
+        # Not in the handler, which may interrupt a line that is being written.
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(turn_over))
+    else:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 class Logged(Service):

@@ -23,6 +23,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from tests.chaos import free, old_state, overload, rounds, transfer
+from wire.output import piped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,4 +76,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -11,8 +11,11 @@ runs ``python -m tests.lab`` sees points, part by part.
 from __future__ import annotations
 
 import functools
+import linecache
 import time
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -91,9 +94,33 @@ def grade(test: Callable[[], None]) -> Mark:
     try:
         test()
     except Exception as error:  # noqa: BLE001 -- whatever it is, it costs the points
-        failure = f"{type(error).__name__}: {error}"
+        failure = f"{type(error).__name__}: {str(error) or _statement(error)}"
     name = test.__name__.removeprefix("test_").replace("_", " ")
     return Mark(name, test.rule, failure, time.monotonic() - began)  # type: ignore[attr-defined]
+
+
+def _statement(error: Exception) -> str:
+    """What to say of an error that has no text, as of a bare ``assert``: the
+    statement of the scenario that raised it, and the innermost one if that is
+    another."""
+    frames = traceback.extract_tb(error.__traceback__)
+    of_scenarios = [f for f in frames if Path(f.filename).name.startswith("test_")]
+    chosen = [*of_scenarios[-1:], frames[-1]]
+    if chosen[0] == chosen[-1]:
+        chosen = chosen[:1]
+    return "; in ".join(
+        f"{_source(frame)} ({Path(frame.filename).name}, line {frame.lineno})"
+        for frame in chosen
+    )
+
+
+def _source(frame: traceback.FrameSummary) -> str:
+    """The whole statement, on one line."""
+    assert frame.lineno is not None
+    end = frame.end_lineno or frame.lineno
+    numbers = range(frame.lineno, end + 1)
+    lines = [linecache.getline(frame.filename, number) for number in numbers]
+    return " ".join(" ".join(lines).split())
 
 
 def sheet(marks: list[Mark]) -> str:

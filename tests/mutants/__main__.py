@@ -28,6 +28,7 @@ from tests.mutants.layers import (
 from tests.mutants.mutant import Mutant
 from tests.mutants.table import Fate, line, page, put_into, summary
 from tests.patching import ROOT
+from wire.output import piped
 
 PAGE = ROOT / "docs" / "testing.md"
 
@@ -105,7 +106,8 @@ def write(fates: Sequence[Fate]) -> None:
     """Renew the table in the docs."""
     if len(fates) < len(MUTANTS) or any(len(f.verdicts) < len(LAYERS) for f in fates):
         sys.exit("--write wants all mutants in all layers")
-    PAGE.write_text(put_into(PAGE.read_text(), page(fates)))
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(put_into(text, page(fates)), encoding="utf-8")
     say(f"written: {PAGE.relative_to(ROOT)}")
 
 
@@ -116,4 +118,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

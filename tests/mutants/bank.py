@@ -9,6 +9,7 @@ from tests.mutants import (
     liveness,
     own_backup,
     own_clerks,
+    own_daemons,
     own_identity,
     own_names,
     own_primary,
@@ -34,6 +35,7 @@ MUTANTS: Final = (
     *own_backup.MUTANTS,
     *own_state.MUTANTS,
     *own_clerks.MUTANTS,
+    *own_daemons.MUTANTS,
     *own_identity.MUTANTS,
     *own_names.MUTANTS,
 )

@@ -94,6 +94,9 @@ TESTS: Final = {
     "pbserver.advert": "advert pinger",
     "pbserver.pinger": "pinger",
     "viewservice.reach": "reach viewservice",
+    "wire.daemon": "daemon",
+    "wire.logs": "logs",
+    "wire.output": "output",
 }
 
 

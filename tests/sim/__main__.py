@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tests.sim import probes
 from tests.sim.options import parse
+from wire.output import piped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,4 +25,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

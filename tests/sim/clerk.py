@@ -40,6 +40,8 @@ LATE_US: Final = 5 * MS
 class ClerkProcess(Process):
     """One clerk; its calls outlive it."""
 
+    kind = "clerk"
+
     def __init__(self, world: World, name: str, window: int = 4) -> None:
         super().__init__(world, name)
         self._clerk = Clerk(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import globalLogBeginner
 
 from tests.patching import ROOT, Patch, install
+from wire.output import piped
 
 if TYPE_CHECKING:
     from tests.sim.recording import Recording
@@ -200,4 +201,4 @@ def _write(path: Path, recording: Recording) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

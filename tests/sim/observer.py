@@ -9,11 +9,15 @@ back.  Who looks on changes nothing in what he sees.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 #: What is to be seen of a process: words and values, in the order of display.
 #: "role", "view", "commit" and "acknowledged" mean the same everywhere.
 State = Mapping[str, object]
+
+
+#: What a process can be, in the order of display.
+KINDS: Final = ("views", "server", "clerk", "verifier")
 
 
 class Observer(Protocol):
@@ -24,7 +28,7 @@ class Observer(Protocol):
     def began(
         self, at: int, process: str, kind: str, *, remembers: bool = False
     ) -> None:
-        """A process of that kind ("views", "server" or "clerk") has started, or
+        """A process of that kind, one of `KINDS`, has started, or
         started again; whether it remembers what it knew when it ended."""
 
     def ended(self, at: int, process: str, how: str) -> None:

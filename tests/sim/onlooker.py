@@ -163,7 +163,7 @@ class Onlooker:
             self._look_at_life(before)
         self._processes[name] = process
         self._states.pop(name, None)
-        kind = _KINDS[type(process)]
+        kind = process.kind
         remembers = kind == "views" and bool(world.disk)
         self._observer.began(self._now, name, kind, remembers=remembers)
 
@@ -227,8 +227,6 @@ class Onlooker:
                     self._now, clerk.name, number, call.outcome, text
                 )
 
-
-_KINDS: Final = {ViewsProcess: "views", ServerProcess: "server", ClerkProcess: "clerk"}
 
 #: What there is to see of a process that has ended.
 _GONE: Final[State] = {}

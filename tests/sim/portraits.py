@@ -22,13 +22,12 @@ from wire.messages import Wait
 
 
 def portrait(process: Process) -> State:
-    """Its state."""
+    """Its state; nothing of a process that has none of its own."""
     if isinstance(process, ServerProcess):
         return of_replica(process.replica)
     if isinstance(process, ViewsProcess):
         return of_views(process.views)
-    assert isinstance(process, ClerkProcess)
-    return _clerk(process)
+    return _clerk(process) if isinstance(process, ClerkProcess) else {}
 
 
 def of_replica(replica: Replica) -> State:

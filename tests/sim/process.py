@@ -9,7 +9,7 @@ at any moment, which takes its memory and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -47,6 +47,9 @@ class Gone(BaseException):
 
 class Process:
     """Its name is its host's name, too."""
+
+    #: What an observer is told that it is, one of `tests.sim.observer.KINDS`.
+    kind: ClassVar[str]
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world

@@ -40,6 +40,8 @@ class WatchedSessions(Sessions):
 class ServerProcess(Process):
     """One incarnation of one server."""
 
+    kind = "server"
+
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         views = addresses(self)

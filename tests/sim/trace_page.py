@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from tests.sim.observer import KINDS
 from tests.sim.recording import NOBODY, Event, Recording
 
 PARTS: Final = Path(__file__).parent / "page"
@@ -20,7 +21,6 @@ SCRIPTS: Final = (
     *("panel.js", "controls.js"),
 )
 
-_KINDS: Final = ("views", "server", "clerk")
 _NONE: Final = -1
 
 
@@ -140,7 +140,7 @@ def start(recording: Recording) -> int:
 def _row(process: tuple[str, str]) -> tuple[int, int, str]:
     """Where it stands: who decides, who serves, who asks."""
     name, kind = process
-    return _KINDS.index(kind), len(name), name
+    return KINDS.index(kind), len(name), name
 
 
 class _Texts:

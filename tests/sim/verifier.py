@@ -37,6 +37,8 @@ REACH: Final = 6
 class VerifierProcess(Process):
     """One observer, of all servers."""
 
+    kind = "verifier"
+
     def __init__(self, world: World, servers: list[str]) -> None:
         super().__init__(world, "verifier")
         self._random = stream(world.seed, "verifier")

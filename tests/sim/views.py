@@ -54,6 +54,8 @@ class WatchedViews(ViewService):
 class ViewsProcess(Process):
     """One life of the view service."""
 
+    kind = "views"
+
     def __init__(self, world: World) -> None:
         super().__init__(world, "views")
         settings = Settings(

@@ -111,6 +111,7 @@ function summary(process, found) {
   const { state } = found;
   if (process.kind === "views") return state.view ? `view ${state.view}: ${state.primary}${state.backups ? ", " + state.backups : ""}${state.acknowledged ? " ✓" : ""}` : "no view yet";
   if (process.kind === "clerk") return `${(state["open calls"] || []).length} open, view ${state.view}`;
+  if (process.kind !== "server") return "";
   const parts = [`view ${state.view}`, `commit ${state.commit}`];
   if (state.verified !== undefined) parts.push(`verified ${state.verified}`);
   return parts.join(", ");

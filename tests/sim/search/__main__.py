@@ -8,6 +8,7 @@ import argparse
 import json
 import multiprocessing
 import sys
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from tests.sim.search.page import ToldModel
 from tests.sim.search.stages import ALL, BY_NAME
 from tests.sim.search.walk import walk
 from tests.sim.search.words import NoAction, actions_of, line_of, replay
+from wire.output import piped
 
 TESTING: Final = ROOT / "docs" / "testing.md"
 BEGIN: Final = "<!-- search:begin -->"
@@ -67,6 +69,8 @@ def main() -> int:
 
 
 def _search(names: list[str], options: argparse.Namespace) -> int:
+    if options.seconds and not options.json:
+        say(announcement(len(names), options.jobs, options.seconds))
     arguments = [(name, options) for name in names]
     founds: list[Found] = []
     with multiprocessing.Pool(min(options.jobs, len(names))) as pool:
@@ -85,6 +89,15 @@ def _search(names: list[str], options: argparse.Namespace) -> int:
     if options.write:
         _write(founds)
     return 1 if wrong else 0
+
+
+def announcement(count: int, jobs: int, seconds: float) -> str:
+    """How long a search of so many configurations can last."""
+    jobs = min(jobs, count)
+    at_most = ceil(count / jobs) * seconds
+    each = f"{count} configurations" if count > 1 else "one configuration"
+    together = f", {jobs} at a time" if jobs > 1 else ""
+    return f"{each}, up to {seconds:g} s for each{together}: up to {at_most:g} s"
 
 
 def _write(founds: list[Found]) -> None:
@@ -167,4 +180,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))
