@@ -25,7 +25,7 @@ STAR = {
 
 #: Modules that know no clock, socket, file, thread, randomness or logger.
 PURE = {
-    "wire": "addresses codec commands messages",
+    "wire": "addresses bounds codec commands messages",
     "viewservice": "causes complaints damping lineage memory reach refusals roster"
     " server status views waits",
     "pbserver": "advert backup bodies door follower history limits log machine "
@@ -40,8 +40,8 @@ PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[pac
 HARMLESS = words(
     "__future__ typing types enum collections collections.abc functools itertools "
     "bisect heapq operator struct math copy re html ipaddress zlib hashlib "
-    "attrs attrs.validators msgspec msgspec.msgpack msgspec.structs "
-    "wire.messages wire.commands wire.addresses"
+    "attrs attrs.validators msgspec msgspec.inspect msgspec.msgpack msgspec.structs "
+    "wire.messages wire.commands wire.addresses wire.bounds"
 )
 #: What needs no import and they may not call; `hash` differs by process.
 FORBIDDEN_CALLS = words("open print input eval exec compile __import__ hash")

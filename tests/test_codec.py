@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from wire import messages
+from wire.bounds import FRAME_BYTES_MAX, HELLO_BYTES_MAX
 from wire.codec import Decoder, ProtocolError, encode, parts
 from wire.messages import (
     BACKUP,
     CLERK,
-    FRAME_BYTES_MAX,
+    COUNTER_MAX,
     GOODBYES,
     NO_SESSION,
     OBSERVER,
@@ -30,11 +31,14 @@ from wire.messages import (
     Forward,
     Goodbye,
     Hello,
+    Member,
     Message,
     Ping,
     Query,
     Status,
+    View,
     Watch,
+    view_number,
 )
 
 
@@ -60,10 +64,38 @@ def anything(info: inspect.Type) -> st.SearchStrategy:
             return st.lists(anything(info.item_type), max_size=3).map(tuple)
         case inspect.UnionType():
             return st.one_of([anything(kind) for kind in info.types])
+        case inspect.StructType(cls=messages.View):
+            return views()
         case inspect.StructType():
             fields = {field.name: anything(field.type) for field in info.fields}
             return st.builds(info.cls, **fields)
     raise AssertionError(f"unknown type {info}")
+
+
+@st.composite
+def views(draw: st.DrawFn) -> View:
+    """Those that are well-formed."""
+    fields = {field.name: field.type for field in inspect.type_info(View).fields}
+    found = draw(
+        st.lists(anything(inspect.type_info(Member)), max_size=4, unique_by=_name)
+    )
+    if not found:
+        return View(recoveries=draw(anything(fields["recoveries"])))
+    primary, *backups = found
+    counter, bits = draw(st.integers(1, COUNTER_MAX)), draw(st.integers(0, 2**32 - 1))
+    holders = [member.name for member in backups if draw(st.booleans())]
+    return View(
+        view_number(counter, bits),
+        primary,
+        tuple(backups),
+        tuple(draw(st.permutations(holders))),
+        not backups and draw(st.booleans()),
+        draw(anything(fields["recoveries"])),
+    )
+
+
+def _name(member: Member) -> str:
+    return member.name
 
 
 MESSAGES = sorted(
@@ -131,6 +163,7 @@ def test_a_hello_may_say_anything(said):
         version=max(VERSION, said.version),
         oldest=min(VERSION, said.oldest),
         role=CLERK,
+        cluster=said.cluster[:1] * 16,
         number=said.number if said.cluster else 0,
     )
     assert [said] == Decoder(CLERK, SERVER).feed(encode(said))
@@ -193,7 +226,7 @@ def test_who_has_no_room_may_say_only_goodbye():
 # -- what is refused ------------------------------------------------------------------
 
 BATCH = Batch(b"s" * 16, 1, 1, 1, b"")
-DEEP = b"\x91" * 100_000
+DEEP = b"\x91" * 3000
 MEMBER = ["s1", 1, "tcp:127.0.0.1:7401"]
 
 
@@ -213,9 +246,9 @@ def framed(payload: bytes) -> bytes:
 REFUSED = {
     "4 GiB announced": (b"\xff\xff\xff\xff", "too long", "4294967295"),
     "one byte too long": (
-        struct.pack(">I", FRAME_BYTES_MAX + 1),
+        struct.pack(">I", HELLO_BYTES_MAX + 1),
         "too long",
-        "16777217",
+        "4097 bytes is over 4096, which is the limit for a clerk before a Hello",
     ),
     "an HTTP request": (b"GET / HTTP/1.1\r\n\r\n", "too long", "1195725856"),
     "an empty frame": (b"\0\0\0\0", "protocol", "truncated"),
@@ -271,10 +304,20 @@ REFUSED_LATER = {
     "sequence 0": (raw(32, b"s" * 16, 1, 0, 1, b""), "protocol", ">= 1"),
     "past 63 bits": (raw(32, b"s" * 16, 2**63, 1, 1, b""), "protocol", "<="),
     "a short session": (raw(32, b"s" * 15, 1, 1, 1, b""), "protocol", "length"),
+    "one byte too long": (
+        struct.pack(">I", FRAME_BYTES_MAX + 1),
+        "too long",
+        "16777217 bytes is over 16777216, which is the limit for a clerk",
+    ),
     "a body of text": (raw(32, b"s" * 16, 1, 1, 1, "b"), "protocol", "bytes"),
     "4 GiB announced": (b"\xff\xff\xff\xff", "too long", "4294967295"),
     "4 GiB announced inside": (
         framed(b"\x96\x20\xc4\x10" + b"s" * 16 + b"\1\1\1\xc6\xff\xff\xff\xff"),
+        "protocol",
+        "length <= 16777216",
+    ),
+    "15 MiB announced inside": (
+        framed(b"\x96\x20\xc4\x10" + b"s" * 16 + b"\1\1\1\xc6\0\xf0\0\0"),
         "protocol",
         "truncated",
     ),
@@ -336,7 +379,7 @@ def test_the_length_alone_is_enough_to_refuse():
     """Nothing is kept for a frame that is over the limit."""
     decoder = Decoder(CLERK, SERVER)
     assert decoder.feed(b"\xff\xff\xff") == []
-    with pytest.raises(ProtocolError, match="over 16777216"):
+    with pytest.raises(ProtocolError, match="over 4096"):
         decoder.feed(b"\xff")
 
 

@@ -8,6 +8,9 @@ does not decode, or may not be said by that speaker raises `ProtocolError`, and
 its connection ends (``docs/design.md``, section 8).  Nothing is ever unpickled
 or evaluated.
 
+How long a frame may be follows from the bounds of the messages that its speaker
+may send (`wire.bounds`); before its Hello that is `HELLO_BYTES_MAX`.
+
 The first frame must be a `Hello`.  Its first field is the newest version that
 the sender speaks, and later versions only append fields to it; so a range of
 versions is compared, and refused by name, whatever the version is.
@@ -24,10 +27,15 @@ import msgspec
 from msgspec.msgpack import Decoder as PayloadDecoder
 from msgspec.msgpack import Encoder as PayloadEncoder
 
+from wire.bounds import (
+    CLUSTER_BYTES,
+    FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX,
+    frame_bytes_max,
+)
 from wire.messages import (
     BACKUP,
     CLERK,
-    FRAME_BYTES_MAX,
     OBSERVER,
     OLDEST_VERSION,
     PRIMARY,
@@ -106,9 +114,12 @@ def parts(dialler_role: str, listener_role: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _decoder(speaker: str, listener: str) -> PayloadDecoder[Any]:
-    """Made once per pair and process, since making one costs a millisecond."""
-    return PayloadDecoder(Union[SAYS[speaker, listener]])  # noqa: UP007
+def _decoder(speaker: str, listener: str) -> tuple[Callable[[bytes], Message], int]:
+    """How to decode what *speaker* sends to *listener*, and the longest frame.
+    Made once per pair and process, since making one costs a millisecond."""
+    kinds = SAYS[speaker, listener]
+    decoder: PayloadDecoder[Any] = PayloadDecoder(Union[kinds])  # noqa: UP007
+    return decoder.decode, frame_bytes_max(kinds)
 
 
 class Decoder:
@@ -119,7 +130,7 @@ class Decoder:
     Hello decides what may follow it.
     """
 
-    __slots__ = ("_decode", "_listener", "_rest", "_speaker")
+    __slots__ = ("_decode", "_limit", "_listener", "_rest", "_speaker")
 
     def __init__(self, speaker: str | None, listener: str) -> None:
         if speaker is None:
@@ -129,7 +140,11 @@ class Decoder:
             raise ValueError(f"a {speaker} has nothing to say to a {listener}")
         self._speaker = speaker
         self._listener = listener
-        self._decode: Callable[[bytes], Message] = self._decode_first
+        #: None before the Hello.  Not a bound method of this object: it would be
+        #: a reference cycle, and keep what `_rest` holds when the connection ends.
+        self._decode: Callable[[bytes], Message] | None = None
+        #: The longest frame with its length, in bytes.
+        self._limit = 4 + HELLO_BYTES_MAX
         #: The beginning of a frame whose end has not arrived.
         self._rest = bytearray()
 
@@ -137,6 +152,15 @@ class Decoder:
     def is_inside_frame(self) -> bool:
         """Whether a frame has begun that has not ended."""
         return bool(self._rest)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """How much is here of a frame whose end has not arrived."""
+        return len(self._rest)
+
+    def close(self) -> None:
+        """Free what is here of an unfinished frame; nothing more is fed."""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that are complete with *data*, the next bytes.
@@ -147,8 +171,13 @@ class Decoder:
         """
         try:
             # Nearly always it is one whole frame: 0.2 us less than the loop.
-            if not self._rest and len(data) == 4 + int.from_bytes(data[:4], "big"):
-                return [self._decode(data[4:])]
+            decode = self._decode
+            if (
+                decode is not None
+                and not self._rest
+                and self._limit >= len(data) == 4 + int.from_bytes(data[:4], "big")
+            ):
+                return [decode(data[4:])]
             return self._feed(data)
         except _NONSENSE as error:
             raise ProtocolError(
@@ -165,10 +194,12 @@ class Decoder:
         at, end = 0, len(pending)
         while end - at >= 4:
             stop = at + 4 + _unpack_length(pending, at)[0]
+            if stop - at > self._limit:
+                raise self._too_long(stop - at - 4)
             if stop > end:
-                _check_length(stop - at - 4)
                 break
-            messages.append(self._decode(pending[at + 4 : stop]))
+            decode = self._decode or self._decode_first
+            messages.append(decode(pending[at + 4 : stop]))
             at = stop
         if pending is self._rest:
             del self._rest[:at]
@@ -195,8 +226,13 @@ class Decoder:
                 "protocol",
                 f"a Hello names view {counter_of(hello.number)}, and no cluster",
             )
-        speaker, listener = self._parts(hello.role)
-        self._decode = _decoder(speaker, listener).decode
+        if len(hello.cluster) not in {0, CLUSTER_BYTES}:
+            raise ProtocolError(
+                "protocol",
+                f"a cluster has {CLUSTER_BYTES} bytes, not {len(hello.cluster)}",
+            )
+        self._decode, longest = _decoder(*self._parts(hello.role))
+        self._limit = 4 + longest
         return hello
 
     def _parts(self, role: str) -> tuple[str, str]:
@@ -215,6 +251,14 @@ class Decoder:
         self._speaker = pair[0]
         return pair
 
+    def _too_long(self, length: int) -> ProtocolError:
+        when = " before a Hello" if self._decode is None else ""
+        return ProtocolError(
+            "too long",
+            f"a frame of {length} bytes is over {self._limit - 4}, which is the "
+            f"limit for a {self._speaker or 'caller'}{when}",
+        )
+
 
 def _no_version(theirs: str) -> ProtocolError:
     ours = f"{OLDEST_VERSION} to {VERSION}"
@@ -225,10 +269,3 @@ def _no_version(theirs: str) -> ProtocolError:
         f"version {theirs} is not spoken here, version {ours} is; "
         "upgrade the older end",
     )
-
-
-def _check_length(length: int) -> None:
-    if length > FRAME_BYTES_MAX:
-        raise ProtocolError(
-            "too long", f"a frame of {length} bytes is over {FRAME_BYTES_MAX}"
-        )

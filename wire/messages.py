@@ -6,8 +6,8 @@ file, and the table at its end says who may say what to whom; what is not in
 that table is not spoken.  How a message becomes bytes is `wire.codec`'s
 business.  ``docs/protocol.md`` tells the same as a story.
 
-Numbers are bounded where they are read from the wire, so that nothing past
-64 bits ever reaches a rule.
+Every field has a bound, which msgspec checks where it is read from the wire: they
+are in `wire.bounds`, and a test finds any field that has none.
 """
 
 from __future__ import annotations
@@ -16,14 +16,38 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from wire.bounds import (
+    ADDRESS_MAX,
+    BACKUPS_MAX,
+    CAUSES_MAX,
+    CHECKSUM_MAX,
+    CLUSTER_BYTES,
+    CODE_MAX,
+    DEAD_PINGS_MAX,
+    DIGEST_BYTES_MAX,
+    ENTRIES_MAX,
+    EVIDENCE_MAX,
+    FRAME_BYTES_MAX,
+    GOODBYE_TEXT_MAX,
+    INTEGER_MAX,
+    MACHINE_MAX,
+    MEMBERS_MAX,
+    NAME_MAX,
+    PING_INTERVAL_MS_MAX,
+    POSITION_MAX,
+    RECOVERIES_MAX,
+    ROLE_MAX,
+    SESSION_BYTES,
+    TEXT_MAX,
+    TIME_MAX,
+    VIEW_NUMBER_MAX,
+)
+
 #: The newest version of the protocol that this code speaks, and the oldest.  Two
 #: ends of a connection use the newest version that both speak.  Version 1 named a
 #: view by its counter alone, so it cannot be mixed with any later one.
 VERSION: Final = 2
 OLDEST_VERSION: Final = 2
-
-#: The longest frame's payload, in bytes.  A longer one ends the connection.
-FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 
 #: The longest body that a batch may bring, and the longest answer that a
 #: machine may give: with everything around it, it still fits into one frame.
@@ -33,16 +57,27 @@ BODY_BYTES_MAX: Final = FRAME_BYTES_MAX - 64 * 1024
 #: answers a replica keeps for one session.
 WINDOW_MAX: Final = 64
 
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
+#: A number that begins at 1: a sequence, an index.
+Ordinal = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
+#: An index or a stamp that one message can set, whatever was before.
+Place = Annotated[int, Meta(ge=0, le=POSITION_MAX)]
 #: The identity of a view: its counter in the low `COUNTER_BITS` bits, and above
 #: them 32 random bits drawn when the view was created.  Compare views by
 #: `counter_of`, or for equality; the order of the integers means nothing.
-ViewNumber = Annotated[int, Meta(ge=0, le=2**62 - 1)]
+ViewNumber = Annotated[int, Meta(ge=0, le=VIEW_NUMBER_MAX)]
 Incarnation = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
-SessionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
-#: A server's reasons and other free text for people.
-Text = Annotated[str, Meta(max_length=4096)]
+Checksum = Annotated[int, Meta(ge=0, le=CHECKSUM_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+BackupNames = Annotated[tuple[Name, ...], Meta(max_length=BACKUPS_MAX)]
+SessionId = Annotated[bytes, Meta(min_length=SESSION_BYTES, max_length=SESSION_BYTES)]
+#: Commands or answers, or a piece of a snapshot: the frame is its bound.  Of
+#: bodies those over `BODY_BYTES_MAX` are refused later, by name.
+Body = Annotated[bytes, Meta(max_length=FRAME_BYTES_MAX)]
+#: A word for programs.
+Code = Annotated[str, Meta(max_length=CODE_MAX)]
+#: A sentence for people.
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 
 
 #: How many low bits of a `ViewNumber` hold the counter.
@@ -75,7 +110,7 @@ class Member(Message, frozen=True):
     #: which in memory is every start.
     incarnation: Incarnation
     #: An endpoint string, ``tcp:HOST:PORT``.
-    address: Annotated[str, Meta(max_length=512)]
+    address: Annotated[str, Meta(max_length=ADDRESS_MAX)]
 
     def is_same_copy(self, other: Member | None) -> bool:
         """Whether both are one copy of the data, wherever it listens."""
@@ -92,16 +127,34 @@ class View(Message, frozen=True):
 
     number: ViewNumber = 0
     primary: Member | None = None
-    backups: tuple[Member, ...] = ()
+    backups: Annotated[tuple[Member, ...], Meta(max_length=BACKUPS_MAX)] = ()
     #: The names of those backups that were eligible when the view was made.
     #: The primary commits nothing without them.
-    holders: tuple[Name, ...] = ()
+    holders: BackupNames = ()
     #: A view before which nothing was ever answered.  Its primary completes
     #: nothing until it hears that the view is acknowledged.
     founding: bool = False
     #: The views that began after a recovery with a loss and that this view
     #: descends from, oldest first.
-    recoveries: tuple[ViewNumber, ...] = ()
+    recoveries: Annotated[tuple[ViewNumber, ...], Meta(max_length=RECOVERIES_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        """ValueError if it is not well-formed: a receiver relies on it."""
+        if self.primary is None:
+            if self.number or self.backups or self.holders or self.founding:
+                raise ValueError("only the view before the first has no primary")
+            return
+        if not self.counter:
+            raise ValueError("a view with a primary has a counter above 0")
+        names = {member.name for member in self.backups}
+        if len(names) < len(self.backups) or self.primary.name in names:
+            raise ValueError("a name is twice in a view")
+        if not names.issuperset(self.holders) or (
+            len(set(self.holders)) < len(self.holders)
+        ):
+            raise ValueError("the holders of a view are backups of it, each once")
+        if self.founding and self.backups:
+            raise ValueError("a founding view has no backups")
 
     @property
     def counter(self) -> int:
@@ -129,9 +182,9 @@ class Cause(Message, frozen=True):
 
     server: Name
     #: One of `viewservice.views.CAUSES`.
-    code: str
+    code: Code
     #: What was seen, in words: ``silent for 5 ticks``.
-    evidence: str
+    evidence: Annotated[str, Meta(max_length=EVIDENCE_MAX)]
 
 
 class Change(Message, frozen=True):
@@ -140,19 +193,19 @@ class Change(Message, frozen=True):
     #: The counter of the view that it led to.
     number: Count
     primary: Name | None
-    backups: tuple[Name, ...]
-    causes: tuple[Cause, ...]
+    backups: BackupNames
+    causes: Annotated[tuple[Cause, ...], Meta(max_length=CAUSES_MAX)]
     #: When, by the view service's wall clock, ISO 8601 UTC.  For people only.
-    time: str = ""
+    time: Annotated[str, Meta(max_length=TIME_MAX)] = ""
 
 
 class Wait(Message, frozen=True):
     """What somebody waits for."""
 
     #: The names of those who are waited for.
-    names: tuple[Name, ...]
+    names: Annotated[tuple[Name, ...], Meta(max_length=MEMBERS_MAX)]
     #: A word for programs: ``acknowledgement``, ``backup``, ``lost``, ...
-    code: str
+    code: Code
     #: A sentence for people, with what to do where something can be done.
     text: Text
 
@@ -173,18 +226,18 @@ class Hello(Message, frozen=True, tag=1):
     #: versions only append fields, so that every Hello can be read.
     version: Count
     #: What the sender is: SERVER, CLERK, OBSERVER or VIEW_SERVICE.
-    role: Annotated[str, Meta(max_length=32)]
+    role: Annotated[str, Meta(max_length=ROLE_MAX)]
     #: The cluster that the sender belongs to; empty while it knows none.
-    cluster: Annotated[bytes, Meta(max_length=16)] = b""
+    cluster: Annotated[bytes, Meta(max_length=CLUSTER_BYTES)] = b""
     #: The newest view that the sender knows.  Without a *cluster* it is 0.
     number: ViewNumber = 0
     #: Who the sender is, if it is a server.
     member: Member | None = None
     #: ``module:factory`` of the state machine, if the sender is a server.
-    machine: Annotated[str, Meta(max_length=512)] = ""
+    machine: Annotated[str, Meta(max_length=MACHINE_MAX)] = ""
     #: The view service's settings, if the sender is one.
-    ping_interval_ms: Count = 0
-    dead_pings: Count = 0
+    ping_interval_ms: Annotated[int, Meta(ge=0, le=PING_INTERVAL_MS_MAX)] = 0
+    dead_pings: Annotated[int, Meta(ge=0, le=DEAD_PINGS_MAX)] = 0
     #: The oldest version that the sender speaks.
     oldest: Count = OLDEST_VERSION
 
@@ -201,8 +254,8 @@ class Goodbye(Message, frozen=True, tag=2):
     *reason* is one of `GOODBYES`; *text* says it to people, with the values.
     """
 
-    reason: Annotated[str, Meta(max_length=64)]
-    text: Text
+    reason: Code
+    text: Annotated[str, Meta(max_length=GOODBYE_TEXT_MAX)]
 
 
 #: Why a connection is closed on purpose.
@@ -246,10 +299,10 @@ class Ping(Message, frozen=True, tag=10):
     member: Member
     number: ViewNumber
     #: The primary's synced backups in view *number*, by name.
-    synced: tuple[Name, ...] = ()
+    synced: BackupNames = ()
     #: Members of view *number* that the sender cannot reach: a primary names
     #: backups, a backup names its primary.
-    unreachable: tuple[Name, ...] = ()
+    unreachable: BackupNames = ()
     report: Report = Report()
     #: The sender is stopping: count it as dead at once.
     leaving: bool = False
@@ -262,7 +315,7 @@ class ViewIs(Message, frozen=True, tag=11):
     """The newest view.  ``answers`` is a ping's serial, or 0 for a push."""
 
     answers: Count
-    cluster: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    cluster: Annotated[bytes, Meta(min_length=CLUSTER_BYTES, max_length=CLUSTER_BYTES)]
     view: View
     acknowledged: bool
     #: How this view came about; None for the view before the first.
@@ -289,7 +342,7 @@ class StatusIs(Message, frozen=True, tag=14):
     ``status --json``, encoded as UTF-8 JSON; ``docs/protocol.md`` has its shape.
     """
 
-    document: bytes
+    document: Body
 
 
 # -- primary and backups -----------------------------------------------------------
@@ -331,11 +384,11 @@ class Batch(Message, frozen=True, tag=32):
     #: The index at which the session was opened.
     birth: Count
     #: 1, 2, 3, ... in one session.
-    sequence: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    sequence: Ordinal
     #: The first sequence whose answer the clerk still lacks.
-    lacking: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    lacking: Ordinal
     #: A msgpack array of commands; what a command is, the machine knows.
-    body: bytes
+    body: Body
 
 
 Request = OpenSession | CloseSession | Batch
@@ -347,9 +400,9 @@ class Entry(Message, frozen=True):
 
     #: The newest view that its primary knew when logging it.
     view: ViewNumber
-    index: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    index: Ordinal
     #: The log's own time, in milliseconds; see `pbserver.log`.
-    stamp_ms: Count
+    stamp_ms: Place
     request: Request
 
 
@@ -366,8 +419,8 @@ class Forward(Message, frozen=True, tag=22):
     round: Count
     commit: Count
     #: The primary's checksum over all (index, answer) up to *commit*.
-    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
-    entries: tuple[Entry, ...] = ()
+    chain: Checksum
+    entries: Annotated[tuple[Entry, ...], Meta(max_length=ENTRIES_MAX)] = ()
 
 
 class Accepted(Message, frozen=True, tag=23):
@@ -399,15 +452,15 @@ class SnapshotPart(Message, frozen=True, tag=25):
     #: 0, 1, 2, ... in one transfer; part 0 begins a new one.
     part: Count
     entry_view: ViewNumber
-    index: Count
+    index: Place
     #: The stamp of the entry at *index*, and the checksum of answers up to it.
-    stamp_ms: Count
-    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    stamp_ms: Place
+    chain: Checksum
     #: SESSIONS_PART, MACHINE_PART or END_PART.  An end has no body.
     kind: Annotated[int, Meta(ge=0, le=2)]
     #: CRC-32 over the bodies of this and all earlier parts of the transfer.
-    crc: Annotated[int, Meta(ge=0, le=2**32 - 1)]
-    body: bytes
+    crc: Checksum
+    body: Body
 
 
 class SnapshotHave(Message, frozen=True, tag=26):
@@ -436,7 +489,7 @@ class BatchAnswer(Message, frozen=True, tag=35):
     """A msgpack array of answers, as long as the batch."""
 
     sequence: Count
-    body: bytes
+    body: Body
 
 
 class BatchRefused(Message, frozen=True, tag=36):
@@ -448,7 +501,7 @@ class BatchRefused(Message, frozen=True, tag=36):
     """
 
     sequence: Count
-    reason: Annotated[str, Meta(max_length=64)]
+    reason: Code
 
 
 EVICTED: Final = "evicted"
@@ -463,7 +516,7 @@ class Query(Message, frozen=True, tag=37):
     id: Count
     session: SessionId
     after: Count
-    body: bytes
+    body: Body
 
 
 NO_SESSION: Final = bytes(16)
@@ -473,7 +526,7 @@ class QueryAnswer(Message, frozen=True, tag=38):
     """A msgpack array of answers, as long as the query."""
 
     id: Count
-    body: bytes
+    body: Body
 
 
 # -- observers and servers -------------------------------------------------------------
@@ -491,8 +544,8 @@ class DigestIs(Message, frozen=True, tag=41):
     that was asked for is already past, and *index* is where the server is."""
 
     index: Count
-    chain: Annotated[int, Meta(ge=0, le=2**32 - 1)]
-    digest: bytes
+    chain: Checksum
+    digest: Annotated[bytes, Meta(max_length=DIGEST_BYTES_MAX)]
 
 
 # -- the table -------------------------------------------------------------------------
