@@ -28,6 +28,7 @@ from pbserver.pinger import Pinger
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
 from wire.addresses import normal_address
+from wire.bounds import MACHINE_MAX, NAME_MAX
 from wire.daemon import (
     DaemonOptions,
     begin,
@@ -60,6 +61,8 @@ ADVERTISE = (
     " way to the view service, and the port it listens on]"
 )
 
+PER_ADDRESS = "how many callers of each role may be connected from one address"
+
 SPINNING = "microseconds to look again before sleeping, if events come faster"
 
 _log = get_logger("pbserver.service")
@@ -80,8 +83,8 @@ class Options(DaemonOptions):
         ["listen", "l", None, "where to listen, such as tcp:7401:interface=127.0.0.1"],
         ["advertise", "a", None, ADVERTISE],
         ["machine", "m", DEFAULT_MACHINE, "the state machine, package.module:factory"],
-        ["connections", None, CONNECTIONS_MAX, "how many may call at a time", int],
-        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, "from one", int],
+        ["connections", None, CONNECTIONS_MAX, "how many clerks may be connected", int],
+        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, PER_ADDRESS, int],
         ["spin-us", None, SPIN_US, SPINNING, int],
     ]  # fmt: skip
 
@@ -99,9 +102,14 @@ class Options(DaemonOptions):
             if not self[option]:
                 raise usage.UsageError(f"--{option} is needed; see --help")
         name = self["name"]
-        if len(name) > 128 or not name.isprintable() or name != name.strip():
+        if len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
             raise usage.UsageError(
-                f"--name: {name!r} is no name; at most 128 printable characters are"
+                f"--name: {name!r} is no name; at most {NAME_MAX} printable characters"
+                " are"
+            )
+        if len(self["machine"]) > MACHINE_MAX:
+            raise usage.UsageError(
+                f"--machine: {self['machine']!r} has more than {MACHINE_MAX} characters"
             )
         check_endpoint("--listen", self["listen"])
         for option in ("connections", "connections-per-address"):

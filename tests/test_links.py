@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
 from wire import messages
+from wire.bounds import GOODBYE_TEXT_MAX
 from wire.codec import Decoder, ProtocolError, encode
 from wire.link import LINGER_S, Link
 from wire.messages import (
@@ -52,6 +53,9 @@ class Case:
     """One end of a connection, called by a clerk or (*dialled*) by itself."""
 
     def __init__(self, *, dialled: bool = False, refusal: Goodbye | None = None):
+        self.refusal = refusal
+        #: What is unfinished, as its origin was told.
+        self.unfinished_bytes: list[tuple[int, bool]] = []
         self.clock = Clock()
         self.transport = Transport(peerAddress=IPv4Address("TCP", "10.0.0.9", 4711))
         self.ends: list[str] = []
@@ -67,9 +71,14 @@ class Case:
             self.clock,
             dialled=dialled,
             hello_s=5.0,
-            refusal=refusal,
         )
         self.link.makeConnection(self.transport)
+
+    def admit(self, _: Link) -> Goodbye | None:
+        return self.refusal
+
+    def unfinished(self, _: Link, length: int, *, is_new: bool) -> None:
+        self.unfinished_bytes.append((length, is_new))
 
     def opened(self, _: Link) -> None:
         self.ends.append("opened")
@@ -142,9 +151,35 @@ def test_the_owner_refuses():
 def test_the_listener_is_full():
     full = Goodbye("full", "there are 3 connections already")
     case = Case(refusal=full)
-    assert [full] == Decoder(SERVER, CLERK).feed(case.transport.value())
     case.hears(CLERK_HELLO, QUERY)
+    assert [full] == Decoder(SERVER, CLERK).feed(case.transport.value())
     assert case.owner.heard == []
+
+
+def test_a_farewell_fits_into_a_frame_before_a_hello():
+    case = Case(refusal=Goodbye("full", "é" * 5000))
+    case.hears(CLERK_HELLO)
+    (farewell,) = Decoder(SERVER, CLERK).feed(case.transport.value())
+    assert farewell.text == "é" * (GOODBYE_TEXT_MAX - 1) + "…"
+
+
+def test_its_origin_knows_what_is_unfinished(called):
+    frame = encode(QUERY)
+    for data in (frame[:7], frame[7:9], frame[9:] + frame[:5], frame[5:], frame):
+        called.link.dataReceived(data)
+    expected = [(7, False), (9, False), (5, True), (0, True)]
+    assert called.unfinished_bytes == expected
+    called.link.dataReceived(frame[:6])
+    called.link.goodbye("stopping", "enough")
+    assert called.unfinished_bytes[-1] == (0, True)
+    assert called.link._decoder.unfinished_bytes == 0
+
+
+def test_what_is_unfinished_goes_with_the_connection(called):
+    called.link.dataReceived(encode(QUERY)[:6])
+    called.lose(ConnectionDone())
+    assert called.unfinished_bytes[-1] == (0, True)
+    assert called.ends[-1] == "connection closed in the middle of a frame"
 
 
 def test_who_never_says_hello_is_closed():

@@ -11,11 +11,46 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
+from viewservice.roster import SERVERS_MAX
+from wire import listener
+from wire.bounds import HELLO_BYTES_MAX
 from wire.codec import encode
-from wire.listener import REFUSED_MAX, Listener
-from wire.messages import CLERK, SERVER, VERSION, Goodbye, Hello
+from wire.listener import (
+    CONNECTIONS_MAX,
+    IDLE_S,
+    OBSERVER_CONNECTIONS_MAX,
+    REFUSED_MAX,
+    SERVER_CONNECTIONS_MAX,
+    STRANGERS_MAX,
+    UNFINISHED_BYTES_ALL_MAX,
+    UNFINISHED_BYTES_FAIR,
+    Listener,
+)
+from wire.messages import (
+    CLERK,
+    NO_SESSION,
+    OBSERVER,
+    SERVER,
+    VERSION,
+    Goodbye,
+    Hello,
+    Member,
+    Query,
+)
 
-HELLO = encode(Hello(VERSION, CLERK))
+CLERKS_HELLO = Hello(VERSION, CLERK)
+OBSERVERS_HELLO = Hello(VERSION, OBSERVER)
+MEMBER = Member("s1", 7, "tcp:10.0.0.1:7401")
+SERVERS_HELLO = Hello(VERSION, SERVER, member=MEMBER)
+
+
+class Transport(StringTransport):
+    """Remembers that it was aborted."""
+
+    is_aborted = False
+
+    def abortConnection(self) -> None:
+        self.is_aborted = True
 
 
 class Door:
@@ -26,14 +61,27 @@ class Door:
         self.reactor = MemoryReactorClock()
         self.listener = Listener(self.owner, SERVER, self.reactor, **limits)
 
-    def call(self, host: str = "10.0.0.1"):
-        """The link that takes the call, or None; it has heard the caller's Hello."""
+    def connect(self, host: str = "10.0.0.1"):
+        """The link of a caller that has not sent anything."""
         address = IPv4Address("TCP", host, 4711)
         link = self.listener.buildProtocol(address)
-        if link is not None:
-            link.makeConnection(StringTransport(peerAddress=address))
-            link.dataReceived(HELLO)
+        link.makeConnection(Transport(peerAddress=address))
         return link
+
+    def call(self, host: str = "10.0.0.1", hello: Hello = CLERKS_HELLO):
+        """The link that takes the call; it has got the caller's Hello."""
+        link = self.connect(host)
+        link.dataReceived(encode(hello))
+        return link
+
+    @property
+    def kept(self) -> dict[str, object]:
+        """What the listener remembers of callers."""
+        return {
+            name: value
+            for name, value in vars(self.listener).items()
+            if name in {"_strangers", "_refused", "_per_peer", "_unfinished"} and value
+        } | {role: each for role, each in self.listener._callers.items() if each}
 
 
 def hang_up(link) -> None:
@@ -44,12 +92,21 @@ def farewell(link) -> Goodbye:
     return said(link.transport, SERVER, CLERK)[-1]
 
 
+def is_dismissed(link) -> bool:
+    """Whether a caller has lost its place."""
+    return not link.is_open and farewell(link).reason == "full"
+
+
+# -- places ---------------------------------------------------------------------
+
+
 def test_so_many_and_no_more():
     door = Door(connections_max=3)
     links = [door.call() for _ in range(3)]
     assert all(link.is_open for link in links)
     refused = door.call()
-    assert Goodbye("full", "there are 3 connections already") == farewell(refused)
+    expected = Goodbye("full", "there are 3 connections of clerks already")
+    assert [expected] == said(refused.transport, SERVER, CLERK)
     assert len(door.owner.links) == 3
     hang_up(refused)
     hang_up(links[1])
@@ -60,11 +117,164 @@ def test_so_many_from_one_address_and_no_more():
     door = Door(connections_per_peer_max=2)
     links = [door.call("10.0.0.1"), door.call("10.0.0.1")]
     refused = door.call("10.0.0.1")
-    expected = Goodbye("full", "there are 2 connections from 10.0.0.1 already")
-    assert expected == farewell(refused)
+    text = "there are 2 connections of clerks from 10.0.0.1 already"
+    assert Goodbye("full", text) == farewell(refused)
     assert door.call("10.0.0.2").is_open
     hang_up(links[0])
     assert door.call("10.0.0.1").is_open
+
+
+def test_clerks_take_no_place_of_servers_and_observers():
+    door = Door(connections_max=3, connections_per_peer_max=2)
+    for _ in range(5):
+        door.call()
+    for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
+        assert door.call(hello=hello).is_open
+        assert door.call(hello=hello).is_open
+        assert is_dismissed(door.call(hello=hello))
+        assert door.call("10.0.0.2", hello=hello).is_open
+
+
+@pytest.mark.parametrize(
+    ("hello", "places"),
+    [
+        (SERVERS_HELLO, SERVER_CONNECTIONS_MAX),
+        (OBSERVERS_HELLO, OBSERVER_CONNECTIONS_MAX),
+    ],
+    ids=["servers", "observers"],
+)
+def test_the_other_roles_have_a_limit_too(hello, places):
+    door = Door(connections_per_peer_max=10)
+    for number in range(places):
+        assert door.call(f"10.0.{number // 10}.1", hello).is_open
+    assert is_dismissed(door.call("10.9.9.9", hello))
+    assert door.call("10.9.9.9").is_open
+
+
+def test_there_is_room_for_every_server_that_a_view_service_knows():
+    assert SERVER_CONNECTIONS_MAX > SERVERS_MAX
+
+
+def test_the_most_silent_gives_up_its_place():
+    door = Door(connections_max=3)
+    links = [door.call() for _ in range(3)]
+    door.reactor.advance(IDLE_S)
+    links[0].dataReceived(encode(Query(1, NO_SESSION, 0, b"")))
+    door.reactor.advance(0.1)
+    links[1].dataReceived(encode(Query(1, NO_SESSION, 0, b"")))
+    fresh = door.call()
+    assert fresh.is_open
+    assert [is_dismissed(link) for link in links] == [False, False, True]
+    assert is_dismissed(door.call())
+    door.reactor.advance(IDLE_S - 0.1)
+    assert door.call().is_open
+    assert [is_dismissed(link) for link in links] == [True, False, True]
+
+
+def test_of_one_address_its_own_most_silent_gives_up_its_place():
+    door = Door(connections_per_peer_max=2)
+    other = door.call("10.0.0.9")
+    links = [door.call() for _ in range(2)]
+    door.reactor.advance(IDLE_S)
+    assert door.call().is_open
+    assert [is_dismissed(link) for link in (other, *links)] == [False, True, False]
+
+
+def test_whoever_was_dismissed_has_no_place_any_more():
+    door = Door(connections_max=1)
+    first = door.call()
+    for _ in range(3):
+        door.reactor.advance(IDLE_S)
+        assert door.call().is_open
+    hang_up(first)
+    assert sum(door.listener._per_peer.values()) == 1
+    assert [len(each) for each in door.listener._callers.values()] == [0, 1, 0]
+
+
+# -- before Hello ----------------------------------------------------------------
+
+
+def test_callers_without_a_hello_take_no_places():
+    door = Door(connections_max=2, connections_per_peer_max=1)
+    silent = [door.connect() for _ in range(50)]
+    assert door.call().is_open
+    assert not any(link.transport.disconnecting for link in silent)
+
+
+def test_of_callers_without_a_hello_the_oldest_goes():
+    door = Door()
+    links = [door.connect() for _ in range(STRANGERS_MAX)]
+    assert not links[0].transport.disconnecting
+    assert door.call().is_open
+    assert is_dismissed(links[0])
+    assert not links[1].transport.disconnecting
+
+
+def test_nothing_long_is_kept_before_a_hello():
+    door = Door()
+    link = door.connect()
+    link.dataReceived((HELLO_BYTES_MAX + 1).to_bytes(4, "big"))
+    assert farewell(link).reason == "too long"
+
+
+# -- unfinished frames -------------------------------------------------------------
+
+
+def begin(link, length: int = 1 << 20) -> None:
+    """So much of a frame that is longer."""
+    link.dataReceived((2 * length).to_bytes(4, "big") + bytes(length - 4))
+
+
+@pytest.fixture
+def tight(monkeypatch) -> Door:
+    """Three unfinished frames of 1 MiB are too many."""
+    monkeypatch.setattr(listener, "UNFINISHED_BYTES_ALL_MAX", 5 << 19)
+    return Door()
+
+
+def test_all_unfinished_frames_together_have_a_bound(tight):
+    links = [tight.call(f"10.0.0.{number}") for number in range(4)]
+    begin(links[0], 1000)  # Little; it harms nobody.
+    for link in links[1:]:
+        begin(link)
+    assert [is_dismissed(link) for link in links] == [False, True, False, False]
+    assert links[1]._decoder.unfinished_bytes == 0
+    assert tight.listener._unfinished_bytes == (2 << 20) + 1000
+
+
+def test_the_one_that_makes_progress_stays(tight):
+    frame = encode(Query(1, NO_SESSION, 0, bytes(1 << 20)))
+    links = [tight.call() for _ in range(3)]
+    links[0].dataReceived(frame[:-1])
+    links[1].dataReceived(frame[:-1])
+    links[0].dataReceived(frame[-1:] + frame[:-1])
+    links[2].dataReceived(frame[:-1])
+    assert [is_dismissed(link) for link in links] == [False, True, False]
+
+
+def test_a_frame_too_many_is_its_own_if_there_is_no_other(tight):
+    link = tight.call()
+    begin(link, 4 << 20)
+    assert is_dismissed(link)
+    assert tight.listener._unfinished_bytes == 0
+
+
+def test_many_little_frames_go_too_when_there_is_nothing_else(monkeypatch):
+    monkeypatch.setattr(listener, "UNFINISHED_BYTES_ALL_MAX", 2500)
+    door = Door()
+    links = [door.call() for _ in range(3)]
+    for link in links:
+        begin(link, 1000)
+    assert [is_dismissed(link) for link in links] == [True, False, False]
+
+
+def test_the_figures_leave_a_frame_to_blame():
+    callers = CONNECTIONS_MAX + SERVER_CONNECTIONS_MAX + OBSERVER_CONNECTIONS_MAX
+    small = callers * UNFINISHED_BYTES_FAIR + STRANGERS_MAX * HELLO_BYTES_MAX
+    assert small < UNFINISHED_BYTES_ALL_MAX
+
+
+# -- refusing, closing ---------------------------------------------------------------
 
 
 def test_those_who_are_refused_take_nobodys_place():
@@ -80,19 +290,24 @@ def test_too_many_refused_are_closed_without_a_word():
     door = Door(connections_max=0)
     refused = [door.call() for _ in range(REFUSED_MAX)]
     assert all(farewell(link).reason == "full" for link in refused)
-    assert door.call() is None
+    crowd = door.call()
+    assert crowd.transport.is_aborted
+    assert crowd.transport.value() == b""
+    hang_up(crowd)
     hang_up(refused[0])
-    assert door.call() is not None
+    assert farewell(door.call()).reason == "full"
 
 
-def test_the_log_says_once_that_it_is_full():
+def test_the_log_says_once_a_minute_that_it_is_full():
     door = Door(connections_max=1)
     with capturedLogs() as logs:
         link = door.call()
         for _ in range(5):
             door.call()
         hang_up(link)
-        link = door.call()
+        door.call()
+        door.call()
+        door.reactor.advance(60)
         door.call()
     names = [event["understudy_event"] for event in logs]
     assert names.count("listener.filled") == 2
@@ -123,14 +338,16 @@ def test_closing_waits_for_those_who_are_refused_too():
 def test_nothing_is_kept_of_those_who_have_gone():
     door = Door(connections_max=5)
     links = [door.call(f"10.0.0.{host}") for host in range(10)]
+    links += [door.call(hello=SERVERS_HELLO), door.connect()]
+    begin(links[0])
+    assert set(door.kept) == {
+        *("_strangers", "_refused", "_per_peer", "_unfinished"),
+        *(CLERK, SERVER),
+    }
     for link in links:
         hang_up(link)
-    listener = door.listener
-    assert [
-        len(listener._links),
-        len(listener._refused),
-        len(listener._per_peer),
-    ] == [0, 0, 0]
+    assert door.kept == {}
+    assert door.listener._unfinished_bytes == 0
 
 
 def test_closing_with_nobody_there():
@@ -178,8 +395,8 @@ def test_each_connection_asks_anew_what_to_say():
 
 def test_the_time_to_say_hello():
     owner, clock = Recorder(Hello(VERSION, SERVER)), Clock()
-    listener = Listener(owner, SERVER, clock, hello_s=2.0)
-    link = listener.buildProtocol(IPv4Address("TCP", "10.0.0.1", 4711))
+    door = Listener(owner, SERVER, clock, hello_s=2.0)
+    link = door.buildProtocol(IPv4Address("TCP", "10.0.0.1", 4711))
     link.makeConnection(StringTransport())
     clock.advance(2)
     assert Goodbye("silent", "no Hello within 2 s") == farewell(link)

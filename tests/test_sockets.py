@@ -318,7 +318,7 @@ async def test_many_may_call_in_the_same_moment(ends):
     try:
         # Nobody is taken in meanwhile.
         callers += (server.raw() for _ in range(300))
-        await until(lambda: len(server.listener._links) == 300, "all are there")
+        await until(lambda: len(server.listener._strangers) == 300, "all are there")
     finally:
         for each in callers:
             each.close()
@@ -385,9 +385,12 @@ async def test_a_goodbye_arrives_although_more_was_on_its_way(ends):
             sock.sendall(encode(CLERK_HELLO) + b"\xff\xff\xff\xff" + bytes(500_000))
             return all_of(sock)
 
+    text = (
+        "a frame of 4294967295 bytes is over 16777216, which is the limit for a clerk"
+    )
     for _ in range(10):
         farewell = heard(await deferToThread(offend))[-1]
-        expected = Goodbye("too long", "a frame of 4294967295 bytes is over 16777216")
+        expected = Goodbye("too long", text)
         assert expected == farewell
 
 
@@ -418,7 +421,7 @@ async def test_one_too_many_hears_why(ends):
             sock.sendall(encode(CLERK_HELLO))
             return all_of(sock)
 
-    expected = [Goodbye("full", "there are 1 connections already")]
+    expected = [Goodbye("full", "there are 1 connections of clerks already")]
     assert expected == heard(await deferToThread(call))
     assert client.dialler.link.is_open
 

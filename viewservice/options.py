@@ -10,8 +10,9 @@ from typing import Final
 from attrs import frozen
 from twisted.python import usage
 
+from wire.bounds import BACKUPS_MAX, DEAD_PINGS_MAX, PING_INTERVAL_MS_MAX
 from wire.daemon import DaemonOptions, check_endpoint
-from wire.listener import CONNECTIONS_MAX
+from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
 
 DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
 DEFAULT_STATE: Final = "viewservice.state"
@@ -19,9 +20,11 @@ DEFAULT_STATE: Final = "viewservice.state"
 
 #: Whole numbers, and the least and the most that each may be.
 _RANGES: Final = {
-    "ping-interval-ms": (5, 60_000),
-    "dead-pings": (3, 1000),
-    "backups": (0, 16),
+    "ping-interval-ms": (5, PING_INTERVAL_MS_MAX),
+    "dead-pings": (3, DEAD_PINGS_MAX),
+    "backups": (0, BACKUPS_MAX),
+    "connections": (1, 1_000_000),
+    "connections-per-address": (1, 1_000_000),
 }
 
 
@@ -43,6 +46,9 @@ class Options(DaemonOptions):
           " dead backup leaves a view that is not acknowledged")],
         ["state", "s", None, ("the file in which views are remembered"
           f" [default: {DEFAULT_STATE}]")],
+        ["connections", None, CONNECTIONS_MAX, "how many clerks may be connected"],
+        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX,
+          "how many of each role from one address"],
     ]  # fmt: skip
     optFlags = [  # noqa: RUF012 -- as Twisted reads it
         ["volatile", None, "remember nothing beyond this process"],
@@ -89,6 +95,7 @@ class Settings:
     strict: bool = False
     new_cluster: bool = False
     connections_max: int = CONNECTIONS_MAX
+    connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
 
     @property
     def margin_ticks(self) -> int:

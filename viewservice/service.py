@@ -31,7 +31,6 @@ from wire.addresses import parse_address
 from wire.codec import ProtocolError
 from wire.daemon import begin, callers_max, failing
 from wire.links import Link, Listener
-from wire.listener import CONNECTIONS_MAX
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
     CLERK,
@@ -87,7 +86,11 @@ class ViewService(Logged, Service):
         self._end = fail
         self._now = now
         self._listener = Listener(
-            self, VIEW_SERVICE, reactor, connections_max=settings.connections_max
+            self,
+            VIEW_SERVICE,
+            reactor,
+            connections_max=settings.connections_max,
+            connections_per_peer_max=settings.connections_per_peer_max,
         )
         self._ticker = Ticker(
             settings.ping_interval_ms / 1000, self._tick, self._paused, reactor
@@ -405,7 +408,8 @@ def makeService(options: Options) -> ViewService:
         backups_max=options["backups"],
         strict=options["ack-gate"] == "strict",
         new_cluster=bool(options["new-cluster"]),
-        connections_max=callers_max(CONNECTIONS_MAX),
+        connections_max=callers_max(options["connections"]),
+        connections_per_peer_max=options["connections-per-address"],
     )
     storage = Volatile() if state is None else StateFile(state)
     end = failing(reactor, options)

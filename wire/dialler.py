@@ -291,6 +291,12 @@ class Dialler(Factory):
 
     # -- what the link calls --------------------------------------------------------
 
+    def admit(self, link: Link) -> None:
+        """There is room for what was dialled."""
+
+    def unfinished(self, link: Link, length: int, *, is_new: bool) -> None:
+        """It has one link, and a frame has a bound of its own."""
+
     def opened(self, link: Link) -> None:
         """The other end has said Hello."""
         hello: Hello = link.hello

@@ -32,11 +32,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wire.addresses import parse_address
+from wire.bounds import FRAME_BYTES_MAX, GOODBYE_TEXT_MAX, shortened
 from wire.codec import Decoder, ProtocolError, encode
 from wire.invariants import guard
 from wire.logs import get_logger
 from wire.messages import (
-    FRAME_BYTES_MAX,
     SERVER,
     SINCE,
     Goodbye,
@@ -96,8 +96,17 @@ class Owner(typing.Protocol):
 class Origin(typing.Protocol):
     """Where links come from: a listener or a dialler, which keeps count."""
 
+    def admit(self, link: Link) -> Goodbye | None:
+        """The Hello of the other end is there, in `Link.hello`, and none was sent
+        in reply.  Return a Goodbye if there is no room for it; then neither
+        `opened` nor the owner's `link_opened` follows."""
+
     def opened(self, link: Link) -> None:
         """Called before the owner's `link_opened`."""
+
+    def unfinished(self, link: Link, length: int, *, is_new: bool) -> None:
+        """The link now holds *length* bytes of a frame whose end has not arrived;
+        *is_new*: of another frame than before."""
 
     def is_choking(self) -> bool:
         """Do all its links together have too much unsent?"""
@@ -134,7 +143,6 @@ class Link(Protocol):
         *,
         dialled: bool,
         hello_s: float,
-        refusal: Goodbye | None = None,
     ) -> None:
         self.id: int = next(_ids)
         self.dialled = dialled
@@ -143,7 +151,10 @@ class Link(Protocol):
         self._decoder = decoder
         self._reactor = reactor
         self._hello_s = hello_s
-        self._refusal = refusal
+        #: When the other end last sent something, by the reactor's clock.
+        self.heard_s: float = reactor.seconds()
+        #: How much its origin knows to be unfinished.
+        self._unfinished = 0
         #: The transport, while it is a plain socket and messages may be sent.
         self._socket: Connection | None = None
         self._queued: list[bytes] = []
@@ -261,7 +272,7 @@ class Link(Protocol):
 
     def _goodbye(self, reason: str, text: str) -> None:
         self._why = f"said goodbye: {reason}: {text}"
-        self.queue(Goodbye(reason, text[:4096]))
+        self.queue(Goodbye(reason, shortened(text, GOODBYE_TEXT_MAX)))
         self.flush()
         # To close a socket with something unread in it resets the connection,
         # and the other end may never see the Goodbye.  So only our direction is
@@ -287,6 +298,7 @@ class Link(Protocol):
         plain, self._socket = self._socket, None
         self._queued.clear()
         self._stop_timer()
+        self._drop_unfinished()
         if not self._is_ending:
             self._is_ending = True
             # A transport with a paused producer would wait for it for ever.
@@ -294,6 +306,12 @@ class Link(Protocol):
             linger_s = LINGER_DIALLED_S if self.dialled else LINGER_S
             self._timer = self._reactor.callLater(linger_s, self._lingered)
         return plain
+
+    def _drop_unfinished(self) -> None:
+        self._decoder.close()
+        if self._unfinished:
+            self._unfinished = 0
+            self._origin.unfinished(self, 0, is_new=True)
 
     def _lingered(self) -> None:
         self._timer = None
@@ -350,9 +368,6 @@ class Link(Protocol):
         if isinstance(self.transport, Connection) and not self.transport.TLS:
             self._socket = self.transport
         self.transport.registerProducer(self, True)
-        if self._refusal is not None:
-            self._goodbye(self._refusal.reason, self._refusal.text)
-            return
         self._timer = self._reactor.callLater(self._hello_s, self._silent)
         if self.dialled:
             self._write(encode(self._owner.hello()))
@@ -362,8 +377,10 @@ class Link(Protocol):
         """Take in what came."""
         if self._is_ending:
             return
+        self.heard_s = self._reactor.seconds()
         try:
-            for message in self._decoder.feed(data):
+            messages = self._decoder.feed(data)
+            for message in messages:
                 if not self._is_open:
                     self._take_first(message)
                 elif type(message) is Goodbye:
@@ -372,6 +389,10 @@ class Link(Protocol):
                     self._owner.received(self, message)
                 if self._is_ending:
                     return
+            unfinished = self._decoder.unfinished_bytes
+            if unfinished or self._unfinished:
+                self._unfinished = unfinished
+                self._origin.unfinished(self, unfinished, is_new=bool(messages))
         except ProtocolError as error:
             self._break(error)
 
@@ -383,6 +404,7 @@ class Link(Protocol):
         self._queued.clear()
         self._stop_timer()
         why = self._why or self._describe(reason)
+        self._drop_unfinished()
         self._origin.closed(self, why)
         if self._is_open:
             self._is_open = False
@@ -401,6 +423,9 @@ class Link(Protocol):
         elif message.role == SERVER:
             raise ProtocolError("protocol", "a server must say who it is")
         self.hello = message
+        if (refusal := self._origin.admit(self)) is not None:
+            self.goodbye(refusal.reason, refusal.text)
+            return
         version = spoken_version(message)
         self._unspoken = frozenset(kind for kind in SINCE if SINCE[kind] > version)
         if not self.dialled:

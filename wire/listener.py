@@ -1,11 +1,16 @@
 """
 Being called: one listening port, and a limit to how many may call.
 
-One port per process serves every role; what a caller is, its Hello says.
+One port per process serves every role; what a caller is, its Hello says.  The law
+here is that callers of one role never take the places of another: clerks cannot
+keep out servers or `status`, and neither can callers that send no Hello at all.
+Where a role has no place left, the caller that has been silent for longest gives
+up its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,11 +23,34 @@ from wire.addresses import format_address
 from wire.codec import Decoder
 from wire.link import Link, Owner
 from wire.logs import get_logger
-from wire.messages import Goodbye
+from wire.messages import CLERK, OBSERVER, SERVER, Goodbye
 
-#: How many callers there may be, and how many from one address.
+#: How many clerks may be connected, and how many callers of each role from one
+#: address.
 CONNECTIONS_MAX: Final = 4096
 CONNECTIONS_PER_PEER_MAX: Final = 1024
+
+#: The same for the other roles: more than the servers that a view service knows,
+#: and enough for every person who looks.
+SERVER_CONNECTIONS_MAX: Final = 1024
+OBSERVER_CONNECTIONS_MAX: Final = 256
+
+#: How many callers may be connected that have not sent their Hello.  One more
+#: takes the place of the oldest: an honest caller sends it with its first bytes.
+STRANGERS_MAX: Final = 1024
+
+#: A caller that was silent for so long, in seconds, gives up its place to a new one
+#: if its role has none left.  It may come back, and is then not the most silent.
+IDLE_S: Final = 5.0
+
+#: The most that all callers together may leave in unfinished frames, in bytes;
+#: past it the oldest of these frames ends its connection, if more than the second
+#: figure is here of it.
+UNFINISHED_BYTES_ALL_MAX: Final = 128 * 1024 * 1024
+UNFINISHED_BYTES_FAIR: Final = 16 * 1024
+
+#: The log has one line in so many seconds about a role that has no place left.
+FILLED_EVERY_S: Final = 60.0
 
 #: How many may wait to be taken in, unless the endpoint says ``backlog=``.  All
 #: clerks call in the same moment after a failover, and whoever finds no room is
@@ -59,15 +87,27 @@ class Listener(ServerFactory):
         self._role = role
         self._reactor = reactor
         self._hello_s = hello_s
-        self._connections_max = connections_max
-        self._connections_per_peer_max = connections_per_peer_max
+        self._places = {
+            SERVER: SERVER_CONNECTIONS_MAX,
+            CLERK: connections_max,
+            OBSERVER: OBSERVER_CONNECTIONS_MAX,
+        }
+        self._per_peer_max = connections_per_peer_max
         self._ports: list[IListeningPort] = []
-        #: Every caller that was let in -> its host, and how many each host has.
-        self._links: dict[Link, str] = {}
-        self._per_peer: dict[str, int] = {}
-        #: Those who are being told that there is no room.
+        #: Callers that have not sent their Hello -> their host, oldest first.
+        self._strangers: dict[Link, str] = {}
+        #: Role -> the callers that have a place -> their host.
+        self._callers: dict[str, dict[Link, str]] = {role: {} for role in self._places}
+        #: How many places a role has taken from one host.
+        self._per_peer: dict[tuple[str, str], int] = {}
+        #: Callers that have no place, until they are gone.
         self._refused: set[Link] = set()
-        self._is_full = False
+        #: When the log was last told that a role is full.
+        self._filled_s: dict[str, float] = {}
+        #: Callers that hold a frame whose end has not arrived -> how much of it,
+        #: the oldest frame first; and the sum.
+        self._unfinished: dict[Link, int] = {}
+        self._unfinished_bytes = 0
         self._empty: Deferred[None] | None = None
 
     def listen(self, endpoint: str) -> Deferred[str]:
@@ -98,9 +138,9 @@ class Listener(ServerFactory):
         """Take no more calls and say Goodbye to all; fires when all are gone."""
         ports, self._ports = self._ports, []
         stopped = [Deferred.fromCoroutine(_stop_listening(port)) for port in ports]
-        for link in list(self._links):
+        for link in list(self._links()):
             link.goodbye("stopping", text)
-        if self._links or self._refused:
+        if not self._is_empty():
             if self._empty is None:
                 self._empty = Deferred()
             gone: Deferred[None] = Deferred()
@@ -111,14 +151,13 @@ class Listener(ServerFactory):
 
     # -- what Twisted and the links call ---------------------------------------------
 
-    def buildProtocol(self, addr: IAddress | None) -> Link | None:
-        """A link for a caller, or None to close it without a word."""
-        host = getattr(addr, "host", str(addr))
-        refusal = self._refusal(host)
-        if refusal is None:
-            self._is_full = False
-        elif len(self._refused) >= REFUSED_MAX:
-            return None
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        """A link for a caller."""
+        if len(self._strangers) >= STRANGERS_MAX:
+            self._tell_filled("stranger", "", STRANGERS_MAX)
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            self._dismiss(oldest, f"{STRANGERS_MAX} callers have sent no Hello")
         link = Link(
             self._owner,
             self,
@@ -126,47 +165,109 @@ class Listener(ServerFactory):
             self._reactor,
             dialled=False,
             hello_s=self._hello_s,
-            refusal=refusal,
         )
         link.factory = self
-        if refusal is None:
-            self._links[link] = host
-            self._per_peer[host] = self._per_peer.get(host, 0) + 1
-        else:
-            self._refused.add(link)
+        self._strangers[link] = getattr(addr, "host", str(addr))
         return link
 
-    def _refusal(self, host: str) -> Goodbye | None:
-        if len(self._links) >= self._connections_max:
-            text = f"there are {len(self._links)} connections already"
-        elif self._per_peer.get(host, 0) >= self._connections_per_peer_max:
-            text = f"there are {self._per_peer[host]} connections from {host} already"
+    def admit(self, link: Link) -> Goodbye | None:
+        """A caller has sent its Hello: it gets a place of its role, or none."""
+        role, host = link.hello.role, self._strangers.pop(link)
+        callers, key = self._callers[role], (role, host)
+        have, places = self._per_peer.get(key, 0), self._places[role]
+        rivals: list[Link] = []
+        text = ""
+        if have >= self._per_peer_max:
+            rivals = [each for each, at in callers.items() if at == host]
+            text = f"there are {have} connections of {role}s from {host} already"
+        elif len(callers) >= places:
+            rivals = list(callers)
+            text = f"there are {places} connections of {role}s already"
+        if text:
+            self._tell_filled(role, host, len(rivals))
+            idlest = min(rivals, key=lambda each: each.heard_s, default=None)
+            if idlest is None or self._reactor.seconds() - idlest.heard_s < IDLE_S:
+                self._dismiss(link, text)
+                return Goodbye("full", text)
+            self._leave(idlest)
+            self._dismiss(idlest, f"{text}, and this one was silent for longest")
+        callers[link] = host
+        self._per_peer[key] = self._per_peer.get(key, 0) + 1
+        return None
+
+    def _dismiss(self, link: Link, text: str) -> None:
+        """A caller has no place, or has it no more."""
+        is_crowd = len(self._refused) >= REFUSED_MAX
+        self._refused.add(link)
+        if is_crowd:
+            link.abort()
         else:
-            return None
-        if not self._is_full:
-            # Once, not for each caller: they may be many, and try again.
-            self._is_full = True
+            link.goodbye("full", text)
+
+    def _leave(self, link: Link) -> None:
+        """Take away a caller's place."""
+        role = link.hello.role
+        key = role, self._callers[role].pop(link)
+        self._per_peer[key] -= 1
+        if not self._per_peer[key]:
+            del self._per_peer[key]
+
+    def _tell_filled(self, role: str, host: str, count: int) -> None:
+        # Not for each caller: they may be many, and try again.
+        now_s = self._reactor.seconds()
+        if now_s - self._filled_s.get(role, -FILLED_EVERY_S) >= FILLED_EVERY_S:
+            self._filled_s[role] = now_s
+            text = f"there are {count} connections of {role}s already"
             _log.warning("listener.filled", peer=host, text=text)
-        return Goodbye("full", text)
+
+    def unfinished(self, link: Link, length: int, *, is_new: bool) -> None:
+        """A caller holds so much of a frame; if all hold too much, the one that
+        has held it for longest loses its connection."""
+        if is_new:
+            self._unfinished_bytes -= self._unfinished.pop(link, 0)
+        if length:
+            self._unfinished_bytes += length - self._unfinished.get(link, 0)
+            self._unfinished[link] = length
+        while self._unfinished_bytes > UNFINISHED_BYTES_ALL_MAX:
+            held = self._unfinished
+            large = (each for each in held if held[each] > UNFINISHED_BYTES_FAIR)
+            oldest = next(large, None) or next(iter(held))
+            text = (
+                f"{self._unfinished_bytes} bytes of unfinished frames are here, and "
+                f"this one, of which {held[oldest]} are, was begun first"
+            )
+            _log.warning("link.broken", peer=oldest.peer, reason="full", text=text)
+            # It is taken out of `_unfinished` by that.
+            oldest.goodbye("full", text)
+
+    def _links(self) -> Iterable[Link]:
+        """All callers that may send something."""
+        yield from self._strangers
+        for callers in self._callers.values():
+            yield from callers
+
+    def _is_empty(self) -> bool:
+        return not (
+            self._strangers or self._refused or any(map(len, self._callers.values()))
+        )
 
     def opened(self, link: Link) -> None:
         """A link has opened."""
 
     def is_choking(self) -> bool:
         """Do all callers together leave too much unread?"""
-        return sum(link.unsent_bytes for link in self._links) > UNSENT_BYTES_ALL_MAX
+        return sum(link.unsent_bytes for link in self._links()) > UNSENT_BYTES_ALL_MAX
 
     def closed(self, link: Link, reason: str) -> None:
         """A link is gone."""
         _log.debug("link.closed", peer=link.peer, reason=reason)
         if link in self._refused:
             self._refused.remove(link)
+        elif link in self._strangers:
+            del self._strangers[link]
         else:
-            host = self._links.pop(link)
-            self._per_peer[host] -= 1
-            if not self._per_peer[host]:
-                del self._per_peer[host]
-        if not self._links and not self._refused and self._empty is not None:
+            self._leave(link)
+        if self._empty is not None and self._is_empty():
             empty, self._empty = self._empty, None
             empty.callback(None)
 

@@ -440,8 +440,8 @@ MUTANTS: Final = (
         (
             put(
                 "wire.listener",
-                "elif self._per_peer.get(host, 0) >= self._connections_per_peer_max:",
-                "elif False:",
+                "if have >= self._per_peer_max:",
+                "if False:",
             ),
         ),
     ),
