@@ -14,6 +14,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from pbserver.history import History
+from pbserver.log import is_later
 from pbserver.outbox import Link, Outbox
 from pbserver.transfer import Incoming
 from wire.messages import (
@@ -74,7 +75,7 @@ class Backup:
         """Take in what the primary has logged; what is committed is applied when
         this turn's echo is on its way."""
         self.silent_ticks = 0
-        history = self.history
+        history, view = self.history, self.view.number
         verified = self.verified
         for entry in forward.entries:
             if entry.index <= verified:
@@ -83,7 +84,14 @@ class Backup:
                 self.verified = verified
                 self._tell_position()
                 return
-            history.accept(entry)
+            try:
+                if entry.view != view and not is_later(view, entry.view):
+                    raise ValueError(f"entry {entry.index} is of another view")
+                history.accept(entry)
+            except ValueError as error:
+                self.verified = verified
+                self.out.send(self.link, Goodbye("protocol", f"a Forward: {error}"))
+                return
             verified = entry.index
         self.verified = verified
         self._echo, self._told = forward.round, forward
@@ -106,6 +114,7 @@ class Backup:
         try:
             if incoming is None:
                 raise ValueError(f"part {part.part} came of what was dropped")
+            self._check(part)
             whole = incoming.load(part)
         except ValueError as error:
             # On a new connection the transfer starts again.
@@ -117,6 +126,16 @@ class Backup:
             self.history.install(incoming.state)
             self.verified = self.history.commit
         self.out.send(self.link, SnapshotHave(part.part))
+
+    def _check(self, part: SnapshotPart) -> None:
+        """ValueError if the snapshot cannot be of this view's history."""
+        log, view = self.history.log, self.view.number
+        if part.entry_view != view and not is_later(view, part.entry_view):
+            raise ValueError(f"it ends with an entry of another view than {view}")
+        if log.view_at(part.index) == part.entry_view and (
+            log.stamp_at(part.index) != part.stamp_ms
+        ):
+            raise ValueError(f"entry {part.index} has another stamp here")
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended."""

@@ -21,6 +21,7 @@ from attrs import define, field
 from pbserver.log import Log
 from pbserver.outbox import Link
 from pbserver.sessions import Answer, Sessions
+from wire.bounds import POSITION_MAX
 from wire.messages import DigestIs, Entry, Request
 
 #: How many questions for the digest at a later index may wait; one more is
@@ -64,6 +65,8 @@ class History:
         stamp_ms = log.end_stamp_ms
         if self.now_ms > self._got_ms:
             stamp_ms += self.now_ms - self._got_ms
+            if stamp_ms > POSITION_MAX:  # A forged entry brought it near.
+                stamp_ms = POSITION_MAX
         entry = Entry(view_number, log.end + 1, stamp_ms, request)
         log.append(entry)
         self._got_ms = self.now_ms
@@ -71,12 +74,14 @@ class History:
 
     def accept(self, entry: Entry) -> None:
         """Take the next entry of a primary's log: kept if it is here already,
-        else put in the place of what is here, with all after it."""
+        else put in the place of what is here, with all after it.  ValueError if it
+        cannot follow the entry before it."""
         log = self.log
         if entry.index <= log.end:
             if log.view_at(entry.index) == entry.view:
                 return
             assert entry.index > self.commit, (entry.index, self.commit)
+            log.check_place(entry)
             log.truncate(entry.index)
         log.append(entry)
         self._got_ms = self.now_ms

@@ -22,6 +22,18 @@ from wire.messages import Batch, Entry, Request, counter_of
 ENTRY_BYTES: Final = 320
 
 
+def is_later(view: int, before: int) -> bool:
+    """Whether *view* came after another view, *before*."""
+    return counter_of(view) > counter_of(before)
+
+
+def _misplaced(entry: Entry, after: int, view: int, stamp_ms: int) -> ValueError:
+    return ValueError(
+        f"entry {entry.index} of view {counter_of(entry.view)} at {entry.stamp_ms} ms "
+        f"cannot follow entry {after} of view {counter_of(view)} at {stamp_ms} ms"
+    )
+
+
 def weight(request: Request) -> int:
     """How many bytes a request is taken to occupy in a log and on the wire."""
     return ENTRY_BYTES + (len(request.body) if type(request) is Batch else 0)
@@ -76,6 +88,15 @@ class Log:
             return self.entries[at - 1].view
         return None
 
+    def stamp_at(self, index: int) -> int | None:
+        """The stamp of the entry at *index*; None where this log cannot tell."""
+        at = index - self.base_index
+        if at == 0:
+            return self.base_stamp_ms
+        if 0 < at <= len(self.entries):
+            return self.entries[at - 1].stamp_ms
+        return None
+
     def entry(self, index: int) -> Entry:
         """The entry at *index*, which must be held."""
         assert self.base_index < index <= self.end, (self.base_index, index, self.end)
@@ -100,18 +121,37 @@ class Log:
         return min(max(upto, after + 1), self.end)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry at the end."""
+        """Add an entry at the end.  ValueError if it cannot follow what is there:
+        an index is left out, or its view or its stamp goes back."""
         index, entries, weights = entry.index, self.entries, self._weights
-        assert index == self.end + 1, (index, self.end)
         # Before the first entry there is a base, which both lists lack.
-        view, before = self.base_view, self._base_weight
         if entries:
-            view, before = entries[-1].view, weights[-1]
-        if entry.view != view:
-            assert counter_of(entry.view) > counter_of(view), (entry.view, view)
+            last, before = entries[-1], weights[-1]
+            view, stamp_ms = last.view, last.stamp_ms
+        else:
+            view, stamp_ms = self.base_view, self.base_stamp_ms
+            before = self._base_weight
+        if (
+            index != self.end + 1
+            or entry.stamp_ms < stamp_ms
+            or (entry.view != view and not is_later(entry.view, view))
+        ):
+            raise _misplaced(entry, self.end, view, stamp_ms)
         self.end = index
         entries.append(entry)
         weights.append(before + weight(entry.request))
+
+    def check_place(self, entry: Entry) -> None:
+        """ValueError if *entry* cannot take the place of the one at its index, which
+        is held, because of the one before it."""
+        before = entry.index - 1
+        view, stamp_ms = self.view_at(before), self.stamp_at(before)
+        assert view is not None
+        assert stamp_ms is not None
+        if entry.stamp_ms < stamp_ms or (
+            entry.view != view and not is_later(entry.view, view)
+        ):
+            raise _misplaced(entry, before, view, stamp_ms)
 
     def truncate(self, index: int) -> None:
         """Drop the entry at *index* and all after it."""

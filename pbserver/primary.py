@@ -239,8 +239,9 @@ class Primary:
         if follower is None:
             return
         end = self.history.log.end
-        if accepted.verified > end or accepted.round > self.round:
-            text = f"verified {accepted.verified} of {end}, round {accepted.round} of"
+        commit, verified = accepted.commit, accepted.verified
+        if not commit <= verified <= end or accepted.round > self.round:
+            text = f"verified {verified} of {end}, round {accepted.round} of"
             self.out.send(link, Goodbye("protocol", f"{text} {self.round}"))
             return
         follower.verified = max(follower.verified, accepted.verified)

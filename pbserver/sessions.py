@@ -30,9 +30,13 @@ from wire.messages import (
     BatchAnswer,
     BatchRefused,
     CloseSession,
+    Count,
     Entry,
     OpenSession,
+    Ordinal,
+    Place,
     SessionClosed,
+    SessionId,
     SessionOpened,
 )
 
@@ -54,15 +58,15 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     #: The index of the entry that opened it.  A batch that shows another birth
     #: belongs to a session that has ended, whatever its id.
-    birth: int
+    birth: Count
     #: The sequence of the batch that may be executed next.
-    next: int
+    next: Ordinal
     #: The first sequence whose answer is kept.
-    lacking: int
+    lacking: Ordinal
     #: The answers of lacking .. next - 1.
     answers: tuple[BatchAnswer, ...]
     #: The stamp of the last entry that used the session.
-    stamp_ms: int
+    stamp_ms: Place
 
     def answer(self, sequence: int) -> BatchAnswer | None:
         """The answer of an executed batch; None: dropped, the clerk had it."""
@@ -74,10 +78,10 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
     """A session as a snapshot carries it; its answers follow, one by one, so
     that no piece of a snapshot is much longer than one answer."""
 
-    id: bytes
+    id: SessionId
     session: Session
     #: How many answers follow.
-    answers: int
+    answers: Count
 
 
 class _Answered(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -191,9 +195,10 @@ class Sessions:
         if sequence < session.next:
             # Executed before: the same bytes again, or nothing.
             return session.answer(sequence)
-        # A primary logs a session's batches without gaps, and a prefix of its
-        # log has none either.
-        assert sequence == session.next, (sequence, session.next)
+        if sequence != session.next or batch.lacking > sequence:
+            # No primary logs that (`Primary.on_batch`); only a forged entry has it,
+            # and it must not end every replica that has it in its log.
+            return BatchRefused(sequence, EVICTED)
         try:
             body = self.machine.apply(batch.body, stamp_ms)
         except Exception as error:
@@ -273,6 +278,8 @@ class Sessions:
             raise ValueError(f"answer {answer.sequence} belongs to no session")
         self._answers_due -= 1
         session_id, session = next(reversed(self.table.items()))
+        if answer.sequence != session.lacking + len(session.answers):
+            raise ValueError(f"answer {answer.sequence} is out of turn")
         answers = (*session.answers, answer)
         self.table[session_id] = msgspec.structs.replace(session, answers=answers)
         self.answer_bytes += _weight(answer)
@@ -300,10 +307,17 @@ class SessionsCut:
         chunk: list[_Opened | _Answered] = []
         size = 0
         while self._items and size < bytes_max:
-            item = self._next()
-            chunk.append(item)
-            size += _weight(item.answer) if type(item) is _Answered else ANSWER_BYTES
+            length = self._weight_of_next()
+            # A long answer goes alone: with others before it, it fits no frame.
+            if chunk and size + length > bytes_max:
+                break
+            chunk.append(self._next())
+            size += length
         return _encode(chunk) if chunk else b""
+
+    def _weight_of_next(self) -> int:
+        answers = self._items[-1][1].answers
+        return ANSWER_BYTES if self._taken < 0 else _weight(answers[self._taken])
 
     def _next(self) -> _Opened | _Answered:
         session_id, session = self._items[-1]

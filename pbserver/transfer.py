@@ -115,7 +115,11 @@ class Incoming:
         if part.kind == SESSIONS_PART:
             self.state.load(part.body)
         elif part.kind == MACHINE_PART:
-            self.state.machine.load(part.body)
+            try:
+                self.state.machine.load(part.body)
+            except Exception as error:
+                # It is a fresh machine, so only what came can be at fault.
+                raise ValueError(f"the state machine cannot load it: {error!r}") from error
         else:
             state = self.state
             state.check_whole()
