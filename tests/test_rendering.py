@@ -140,6 +140,24 @@ def test_status_says_what_is_waited_for():
     assert "transfer: 12.3 MB" in text
 
 
+def test_what_a_stranger_calls_itself_does_not_control_the_terminal():
+    evil = "s1\x1b[2J\nview 9: primary evil"
+    change = {"number": 1, "primary": evil, "backups": [evil], "time": "\r"}
+    change["causes"] = [{"server": evil, "code": "\x07", "evidence": "\u202e"}]
+    told = document(servers=[server("s1", "idle") | {"name": evil}], history=[change])
+    told["refused"] = [{"name": evil, "address": "\n", "code": "\b", "text": "\0"}]
+    told["waiting"] = {"for": [], "code": "\n", "text": "\x9b"}
+    lines = status_lines(told, "2026-11-28") + change_lines(change, "2026-11-28")
+    lines.append(view_line(told["view"] | {"primary": evil}))
+    assert all(line.isprintable() for line in lines)
+    assert any("s1\\x1b[2J\\nview 9" in line for line in lines)
+
+
+def test_status_says_what_was_left_out():
+    lines = status_lines(document(cut="the history but for its end"), "2026-11-28")
+    assert "left out, for it would not fit: the history but for its end" in lines
+
+
 def test_status_of_nobody():
     view = {"number": 0, "primary": None, "backups": [], "holders": []}
     view["acknowledged"] = False

@@ -36,11 +36,13 @@ def status_lines(document: dict[str, Any], today: str) -> list[str]:
         lines.append("no server has called yet")
     lines += [_refusal(each, document["waiting"]) for each in document["refused"]]
     lines += ["", *_waiting(document)]
+    if cut := document.get("cut"):
+        lines.append(f"left out, for it would not fit: {cut}")
     if history := document["history"]:
         lines += ["", "last changes, newest first:"]
         for change in reversed(history[-CHANGES_SHOWN:]):
             lines += [f"  {line}" for line in change_lines(change, today)]
-    return lines
+    return [_printable(line) for line in lines]
 
 
 def view_line(view: dict[str, Any]) -> str:
@@ -52,7 +54,7 @@ def view_line(view: dict[str, Any]) -> str:
         for name in view["backups"]
     ]
     many = "backups" if len(backups) > 1 else "backup"
-    return (
+    return _printable(
         f"view {view['number']}: primary {view['primary']}, "
         f"{many} {', '.join(backups) or 'none'}; "
         f"{'acknowledged' if view['acknowledged'] else 'not acknowledged yet'}"
@@ -67,12 +69,24 @@ def change_lines(change: dict[str, Any], today: str) -> list[str]:
         f"{when}view {change['number']}: "
         f"primary {change['primary'] or 'nobody'}, backup {backups}"
     )
-    return [head, *(f"    {cause_text(cause)}" for cause in change["causes"])]
+    lines = [head, *(f"    {cause_text(cause)}" for cause in change["causes"])]
+    return [_printable(line) for line in lines]
 
 
 def cause_text(cause: dict[str, Any]) -> str:
     """``s1: silent (silent for 5 ticks)``."""
     return f"{cause['server']}: {cause['code']} ({cause['evidence']})"
+
+
+def _printable(line: str) -> str:
+    """*line* with all that is no printable character escaped: names and texts come
+    from whatever has called the view service, and must not control a terminal."""
+    if line.isprintable():
+        return line
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in line
+    )
 
 
 def clock(time: str, today: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from wire.bounds import EVIDENCE_MAX, shortened
 from wire.messages import Cause, Member, View
 
 if TYPE_CHECKING:
@@ -38,9 +39,13 @@ def of_change(views: Views, proposed: View) -> Iterator[Cause]:
     that *views* is in to *proposed*."""
     for member in views.view.members():
         if not _same_copy(proposed, member):
-            yield Cause(member.name, *_why_gone(views, member))
+            yield _cause(member.name, *_why_gone(views, member))
     for member in proposed.members():
         yield from _why_there(views.view, member, proposed)
+
+
+def _cause(name: str, code: str, evidence: str) -> Cause:
+    return Cause(name, code, shortened(evidence, EVIDENCE_MAX))
 
 
 def _why_gone(views: Views, member: Member) -> tuple[str, str]:
@@ -65,13 +70,13 @@ def _why_gone(views: Views, member: Member) -> tuple[str, str]:
 def _why_there(old: View, member: Member, proposed: View) -> Iterator[Cause]:
     name, before = member.name, _same_copy(old, member)
     if proposed.founding:
-        yield Cause(name, "first", "the first to ping, and nothing was answered yet")
+        yield _cause(name, "first", "the first to ping, and nothing was answered yet")
     elif before is None:
-        yield Cause(name, "place free", "alive, in no view, and first in line")
+        yield _cause(name, "place free", "alive, in no view, and first in line")
     elif member == proposed.primary and not member.is_same_copy(old.primary):
-        yield Cause(name, "promoted", "eligible, and the first such to ping")
+        yield _cause(name, "promoted", "eligible, and the first such to ping")
     elif member != before:
-        yield Cause(name, "moved", f"is now at {member.address}")
+        yield _cause(name, "moved", f"is now at {member.address}")
 
 
 def _same_copy(view: View, member: Member) -> Member | None:

@@ -18,9 +18,13 @@ from viewservice.reach import Caller, Callers
 from viewservice.refusals import Refusal
 from viewservice.server import Server
 from viewservice.views import Views
+from wire.bounds import FRAME_BYTES_MAX
 from wire.messages import Change, Report, Wait
 
 NO_CALLERS: Final = Callers()
+
+#: The longest document: what else is in a `StatusIs` fits beside it.
+DOCUMENT_BYTES_MAX: Final = FRAME_BYTES_MAX - 1024
 
 
 def document(
@@ -35,54 +39,82 @@ def document(
     """UTF-8 JSON.  *reports* are what the servers last told of themselves,
     *refused* are those that were turned away recently, *callers* is everything
     that is connected, and *complaints* tells how many clerks cannot reach a
-    server."""
-    complaints = complaints or {}
+    server.
+
+    What does not fit into a frame is left out, and ``cut`` says what.
+    """
+    doubts = callers.doubts([server.member for server in views.servers.values()])
+    wait = waits.waiting(views, refused, complaints)
+    whole = {
+        **_settled(views, interval_ms),
+        "servers": [
+            _server(views, server, reports.get(name, Report()))
+            | {"clerks_cut_off": (complaints or {}).get(name, 0)}
+            | _reach(callers.servers.get(name), doubts.get(name))
+            for name, server in sorted(views.servers.items())
+        ],
+        "refused": [_refusal(each) for each in refused],
+        "waiting": _wait(waits.doubting(wait, doubts)),
+        "history": [_change(change) for change in views.history],
+        "cut": None,
+    }
+    encoded = msgspec.json.encode(whole)
+    for cut in _CUTS:
+        if len(encoded) <= DOCUMENT_BYTES_MAX:
+            break
+        whole = whole | cut(whole)
+        encoded = msgspec.json.encode(whole)
+    return encoded
+
+
+def _without_history(whole: dict[str, Any]) -> dict[str, Any]:
+    return {"history": whole["history"][-1:], "cut": "the history but for its end"}
+
+
+def _without_waits(whole: dict[str, Any]) -> dict[str, Any]:
+    servers = [{**server, "waiting": None} for server in whole["servers"]]
+    return {"servers": servers, "cut": f"{whole['cut']}; what servers wait for"}
+
+
+#: What is left out, one after the other, until the document fits; without both it
+#: does, however long the names are (tests/test_status_document.py).
+_CUTS: Final = (_without_history, _without_waits)
+
+
+def _settled(views: Views, interval_ms: int) -> dict[str, Any]:
+    """What is as long as a view."""
     view = views.view
-    members = [server.member for server in views.servers.values()]
-    doubts = callers.doubts(members)
-    return msgspec.json.encode(
-        {
-            "cluster": views.cluster.hex(),
-            "view": {
-                "number": view.counter,
-                "id": f"{view.number:016x}",
-                "primary": view.primary and view.primary.name,
-                "backups": [backup.name for backup in view.backups],
-                "holders": list(view.holders),
-                "eligible": sorted(views.eligible),
-                "acknowledged": views.acknowledged,
-                "founding": view.founding,
-            },
-            "servers": [
-                _server(views, server, reports.get(name, Report()))
-                | {"clerks_cut_off": complaints.get(name, 0)}
-                | _reach(callers.servers.get(name), doubts.get(name))
-                for name, server in sorted(views.servers.items())
-            ],
-            "refused": [
-                {
-                    "name": each.member.name,
-                    "incarnation": f"{each.member.incarnation:016x}",
-                    "address": each.member.address,
-                    "calls_from": each.caller,
-                    "code": each.goodbye.reason,
-                    "text": each.goodbye.text,
-                }
-                for each in refused
-            ],
-            "waiting": _wait(
-                waits.doubting(waits.waiting(views, refused, complaints), doubts)
-            ),
-            "history": [_change(change) for change in views.history],
-            "settings": {
-                "ping_interval_ms": interval_ms,
-                "dead_pings": views.roster.dead_pings,
-                "backups": views.backups_max,
-                "ack_gate": "strict" if views.strict else "narrow",
-            },
-            "memory_lost": bool(views.lost),
-        }
-    )
+    return {
+        "cluster": views.cluster.hex(),
+        "view": {
+            "number": view.counter,
+            "id": f"{view.number:016x}",
+            "primary": view.primary and view.primary.name,
+            "backups": [backup.name for backup in view.backups],
+            "holders": list(view.holders),
+            "eligible": sorted(views.eligible),
+            "acknowledged": views.acknowledged,
+            "founding": view.founding,
+        },
+        "settings": {
+            "ping_interval_ms": interval_ms,
+            "dead_pings": views.roster.dead_pings,
+            "backups": views.backups_max,
+            "ack_gate": "strict" if views.strict else "narrow",
+        },
+        "memory_lost": bool(views.lost),
+    }
+
+
+def _refusal(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "name": refusal.member.name,
+        "incarnation": f"{refusal.member.incarnation:016x}",
+        "address": refusal.member.address,
+        "calls_from": refusal.caller,
+        "code": refusal.goodbye.reason,
+        "text": refusal.goodbye.text,
+    }
 
 
 def state(views: Views, server: Server) -> str:
