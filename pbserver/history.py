@@ -65,8 +65,8 @@ class History:
         stamp_ms = log.end_stamp_ms
         if self.now_ms > self._got_ms:
             stamp_ms += self.now_ms - self._got_ms
-            if stamp_ms > POSITION_MAX:  # A forged entry brought it near.
-                stamp_ms = POSITION_MAX
+            # A forged entry may have brought it near.
+            stamp_ms = min(stamp_ms, POSITION_MAX)
         entry = Entry(view_number, log.end + 1, stamp_ms, request)
         log.append(entry)
         self._got_ms = self.now_ms

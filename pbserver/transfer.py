@@ -119,7 +119,9 @@ class Incoming:
                 self.state.machine.load(part.body)
             except Exception as error:
                 # It is a fresh machine, so only what came can be at fault.
-                raise ValueError(f"the state machine cannot load it: {error!r}") from error
+                raise ValueError(
+                    f"the state machine cannot load it: {error!r}"
+                ) from error
         else:
             state = self.state
             state.check_whole()

@@ -39,7 +39,7 @@ PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[pac
 #: What pure modules may import besides pure modules of their own package.
 HARMLESS = words(
     "__future__ typing types enum collections collections.abc functools itertools "
-    "bisect heapq operator struct math copy re html ipaddress zlib hashlib "
+    "bisect heapq operator struct math copy re html ipaddress zlib hashlib mmap "
     "attrs attrs.validators msgspec msgspec.inspect msgspec.msgpack msgspec.structs "
     "wire.messages wire.commands wire.addresses wire.bounds"
 )

@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from wire import messages
 from wire.bounds import FRAME_BYTES_MAX, HELLO_BYTES_MAX
-from wire.codec import Decoder, ProtocolError, encode, parts
+from wire.codec import MAPPED_BYTES_MIN, Decoder, ProtocolError, encode, parts
 from wire.messages import (
     BACKUP,
     CLERK,
@@ -190,12 +190,40 @@ def test_the_longest_frame_passes():
 def test_a_great_frame_leaves_nothing_behind():
     decoder = Decoder(SERVER, CLERK)
     stream = encode(hello(SERVER)) + encode(BatchAnswer(1, bytes(2**23))) * 3
-    lengths = []
+    lengths, kept, heard = [], [], []
     for at in range(0, len(stream), 65536):
-        decoder.feed(stream[at : at + 65536])
-        lengths.append(sys.getsizeof(decoder._rest))
+        heard += decoder.feed(stream[at : at + 65536])
+        lengths.append(decoder.unfinished_bytes)
+        kept.append(sys.getsizeof(decoder._rest))
+    assert heard[1:] == [BatchAnswer(1, bytes(2**23))] * 3
     assert max(lengths) < 2**24
-    assert lengths[-1] < 1000
+    assert max(kept) < MAPPED_BYTES_MIN
+    assert lengths[-1] == 0
+    assert decoder._long is None
+
+
+@given(st.lists(st.integers(0, 600_000), max_size=6), st.data())
+@settings(max_examples=50, deadline=None)
+def test_long_frames_and_short_ones_however_they_are_cut(sizes, data):
+    said = [hello(SERVER)] + [BatchAnswer(1, bytes(size)) for size in sizes]
+    stream = b"".join(map(encode, said))
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12).map(sorted))
+    decoder = Decoder(SERVER, CLERK)
+    heard = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        heard += decoder.feed(stream[start:end])
+        arrived = sum(len(encode(message)) for message in heard)
+        assert decoder.unfinished_bytes == end - arrived
+    assert said == heard
+
+
+def test_a_long_frame_that_makes_no_sense():
+    decoder = Decoder(SERVER, CLERK)
+    decoder.feed(encode(hello(SERVER)) + (2**20).to_bytes(4, "big"))
+    with pytest.raises(ProtocolError):
+        decoder.feed(bytes(2**20))
+    decoder.close()
+    assert not decoder.is_inside_frame
 
 
 def test_inside_a_frame():

@@ -20,6 +20,7 @@ from wire.listener import (
     IDLE_S,
     OBSERVER_CONNECTIONS_MAX,
     REFUSED_MAX,
+    REPLACED_EVERY_S,
     SERVER_CONNECTIONS_MAX,
     STRANGERS_MAX,
     UNFINISHED_BYTES_ALL_MAX,
@@ -135,6 +136,14 @@ def test_clerks_take_no_place_of_servers_and_observers():
         assert door.call("10.0.0.2", hello=hello).is_open
 
 
+def test_servers_and_observers_take_no_place_of_clerks():
+    door = Door(connections_max=2)
+    for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
+        assert door.call(hello=hello).is_open
+    links = [door.call() for _ in range(3)]
+    assert [is_dismissed(link) for link in links] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("hello", "places"),
     [
@@ -189,6 +198,17 @@ def test_whoever_was_dismissed_has_no_place_any_more():
     hang_up(first)
     assert sum(door.listener._per_peer.values()) == 1
     assert [len(each) for each in door.listener._callers.values()] == [0, 1, 0]
+
+
+def test_places_change_hands_no_faster_than_callers_can_settle():
+    door = Door(connections_max=5)
+    links = [door.call() for _ in range(5)]
+    door.reactor.advance(IDLE_S)
+    assert [door.call().is_open for _ in range(3)] == [True, False, False]
+    door.reactor.advance(REPLACED_EVERY_S)
+    assert [door.call().is_open for _ in range(3)] == [True, False, False]
+    assert [is_dismissed(link) for link in links] == [True, True, False, False, False]
+    assert door.call(hello=OBSERVERS_HELLO).is_open
 
 
 # -- before Hello ----------------------------------------------------------------

@@ -96,7 +96,9 @@ def test_no_more_is_left_out_than_must_be() -> None:
 def test_a_thousand_servers_with_names_as_people_have_them_fit() -> None:
     views = Views(b"c" * 16, Roster(3, 0))
     for number in range(SERVERS_MAX):
-        views.ping(number, Ping(1, Member(f"s{number}", number, "tcp:10.0.0.1:7400"), 0))
+        views.ping(
+            number, Ping(1, Member(f"s{number}", number, "tcp:10.0.0.1:7400"), 0)
+        )
     found = document(views)
     assert found["cut"] is None
     assert len(found["servers"]) == SERVERS_MAX

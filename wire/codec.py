@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from mmap import mmap
 from struct import Struct as Layout
 from typing import Any, Final, Union
 
@@ -72,6 +73,11 @@ class _Opening(msgspec.Struct, array_like=True, tag=1):
     version: int
 
 
+#: A frame longer than this that does not come at once is put together in a map of
+#: its own.  Unlike a heap that other objects share, it goes back to the system as
+#: a whole when it is closed; and it need not grow.
+MAPPED_BYTES_MIN: Final = 256 * 1024
+
 _LENGTH: Final = Layout(">I")
 _pack_length: Final = _LENGTH.pack
 _unpack_length: Final = _LENGTH.unpack_from
@@ -114,7 +120,7 @@ def parts(dialler_role: str, listener_role: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _decoder(speaker: str, listener: str) -> tuple[Callable[[bytes], Message], int]:
+def _decoder(speaker: str, listener: str) -> tuple[Callable[[Any], Message], int]:
     """How to decode what *speaker* sends to *listener*, and the longest frame.
     Made once per pair and process, since making one costs a millisecond."""
     kinds = SAYS[speaker, listener]
@@ -130,7 +136,10 @@ class Decoder:
     Hello decides what may follow it.
     """
 
-    __slots__ = ("_decode", "_limit", "_listener", "_rest", "_speaker")
+    __slots__ = (
+        *("_decode", "_filled", "_limit", "_listener"),
+        *("_long", "_rest", "_speaker"),
+    )
 
     def __init__(self, speaker: str | None, listener: str) -> None:
         if speaker is None:
@@ -142,11 +151,15 @@ class Decoder:
         self._listener = listener
         #: None before the Hello.  Not a bound method of this object: it would be
         #: a reference cycle, and keep what `_rest` holds when the connection ends.
-        self._decode: Callable[[bytes], Message] | None = None
+        self._decode: Callable[[Any], Message] | None = None
         #: The longest frame with its length, in bytes.
         self._limit = 4 + HELLO_BYTES_MAX
-        #: The beginning of a frame whose end has not arrived.
+        #: The beginning of a frame whose end has not arrived; of a long one only
+        #: its length is here.
         self._rest = bytearray()
+        #: The payload of a long frame, and how much of it has arrived.
+        self._long: mmap | None = None
+        self._filled = 0
 
     @property
     def is_inside_frame(self) -> bool:
@@ -156,11 +169,12 @@ class Decoder:
     @property
     def unfinished_bytes(self) -> int:
         """How much is here of a frame whose end has not arrived."""
-        return len(self._rest)
+        return len(self._rest) + self._filled
 
     def close(self) -> None:
         """Free what is here of an unfinished frame; nothing more is fed."""
         self._rest = bytearray()
+        self._end_long()
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that are complete with *data*, the next bytes.
@@ -185,18 +199,33 @@ class Decoder:
             ) from error
 
     def _feed(self, data: bytes) -> list[Message]:
+        messages: list[Message] = []
+        if (long := self._long) is not None:
+            filled = min(self._filled + len(data), len(long))
+            used = filled - self._filled
+            long[self._filled : filled] = data[:used]
+            self._filled = filled
+            if filled < len(long):
+                return messages
+            assert self._decode is not None, "nothing is long before a Hello"
+            messages.append(self._decode(long))
+            self._end_long()
+            self._rest.clear()
+            data = data[used:]
         # Mostly the data holds whole frames, and nothing is kept.
         pending: Any = data
         if self._rest:
             self._rest += data
             pending = self._rest
-        messages: list[Message] = []
         at, end = 0, len(pending)
         while end - at >= 4:
             stop = at + 4 + _unpack_length(pending, at)[0]
             if stop - at > self._limit:
                 raise self._too_long(stop - at - 4)
             if stop > end:
+                if stop - at > MAPPED_BYTES_MIN:
+                    self._begin_long(pending, at, stop)
+                    return messages
                 break
             decode = self._decode or self._decode_first
             messages.append(decode(pending[at + 4 : stop]))
@@ -206,6 +235,18 @@ class Decoder:
         elif at < end:
             self._rest += pending[at:]
         return messages
+
+    def _begin_long(self, pending: Any, at: int, stop: int) -> None:
+        self._long = long = mmap(-1, stop - at - 4)
+        arrived = bytes(pending[at + 4 :])
+        self._filled = len(arrived)
+        long[: self._filled] = arrived
+        self._rest = bytearray(pending[at : at + 4])
+
+    def _end_long(self) -> None:
+        if self._long is not None:
+            self._long.close()
+            self._long, self._filled = None, 0
 
     def _decode_first(self, payload: bytes) -> Message:
         opening = _OPENING.decode(payload)

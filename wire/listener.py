@@ -41,7 +41,10 @@ STRANGERS_MAX: Final = 1024
 
 #: A caller that was silent for so long, in seconds, gives up its place to a new one
 #: if its role has none left.  It may come back, and is then not the most silent.
-IDLE_S: Final = 5.0
+IDLE_S: Final = 2.0
+#: And no more often than this, in seconds, in one role: who has lost a place calls
+#: again at once, and would otherwise take the next one, and so on.
+REPLACED_EVERY_S: Final = 0.1
 
 #: The most that all callers together may leave in unfinished frames, in bytes;
 #: past it the oldest of these frames ends its connection, if more than the second
@@ -104,6 +107,8 @@ class Listener(ServerFactory):
         self._refused: set[Link] = set()
         #: When the log was last told that a role is full.
         self._filled_s: dict[str, float] = {}
+        #: When a caller of a role last took the place of another.
+        self._replaced_s: dict[str, float] = {}
         #: Callers that hold a frame whose end has not arrived -> how much of it,
         #: the oldest frame first; and the sum.
         self._unfinished: dict[Link, int] = {}
@@ -185,10 +190,16 @@ class Listener(ServerFactory):
             text = f"there are {places} connections of {role}s already"
         if text:
             self._tell_filled(role, host, len(rivals))
+            now_s = self._reactor.seconds()
             idlest = min(rivals, key=lambda each: each.heard_s, default=None)
-            if idlest is None or self._reactor.seconds() - idlest.heard_s < IDLE_S:
+            if (
+                idlest is None
+                or now_s - idlest.heard_s < IDLE_S
+                or now_s - self._replaced_s.get(role, 0.0) < REPLACED_EVERY_S
+            ):
                 self._dismiss(link, text)
                 return Goodbye("full", text)
+            self._replaced_s[role] = now_s
             self._leave(idlest)
             self._dismiss(idlest, f"{text}, and this one was silent for longest")
         callers[link] = host

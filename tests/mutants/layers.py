@@ -97,6 +97,7 @@ TESTS: Final = {
     "wire.daemon": "daemon",
     "wire.logs": "logs",
     "wire.output": "output",
+    "viewservice.status": "status_document viewservice",
 }
 
 

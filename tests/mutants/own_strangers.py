@@ -1,0 +1,253 @@
+"""What strangers may do: bounds, places, forged messages, and what is freed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, put
+
+MUTANTS: Final = (
+    Mutant(
+        "stranger-long-hello",
+        "8",
+        "before its Hello a caller may send a frame of any length",
+        (
+            put(
+                "wire.codec",
+                "self._limit = 4 + HELLO_BYTES_MAX",
+                "self._limit = 4 + FRAME_BYTES_MAX",
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-long-frames",
+        "8",
+        "after its Hello every caller may send frames of 16 MiB",
+        (
+            put(
+                "wire.codec",
+                "self._limit = 4 + longest",
+                "self._limit = 4 + FRAME_BYTES_MAX",
+            ),
+        ),
+        tests=("bounds",),
+    ),
+    Mutant(
+        "stranger-cycle",
+        "8",
+        "a decoder holds a bound method of its own, and with it what it holds",
+        (
+            put(
+                "wire.codec",
+                "self._decode: Callable[[Any], Message] | None = None",
+                "self._decode: Callable[[Any], Message] | None = self._decode_first",
+            ),
+        ),
+        tests=("release",),
+    ),
+    Mutant(
+        "stranger-view",
+        "8",
+        "a view may name a holder that is no backup",
+        (
+            put(
+                "wire.messages",
+                "if not names.issuperset(self.holders) or (",
+                "if (",
+            ),
+        ),
+        tests=("bounds",),
+    ),
+    Mutant(
+        "stranger-places",
+        "8",
+        "a role that is full gives away the place of its busiest caller",
+        (
+            put(
+                "wire.listener",
+                "idlest = min(rivals, key=lambda each: each.heard_s, default=None)",
+                "idlest = max(rivals, key=lambda each: each.heard_s, default=None)",
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-roles",
+        "8",
+        "the places of all roles are counted together",
+        (
+            put(
+                "wire.listener",
+                "elif len(callers) >= places:",
+                "elif sum(map(len, self._callers.values())) >= places:",
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-nat",
+        "8",
+        "the callers of all roles behind one address are counted together",
+        (
+            put(
+                "wire.listener",
+                "callers, key = self._callers[role], (role, host)",
+                'callers, key = self._callers[role], ("", host)',
+            ),
+            put(
+                "wire.listener",
+                "key = role, self._callers[role].pop(link)",
+                'key = "", self._callers[role].pop(link)',
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-churn",
+        "8",
+        "who has lost a place takes the next one at once, and so on",
+        (put("wire.listener", "< REPLACED_EVERY_S", "< 0"),),
+    ),
+    Mutant(
+        "stranger-unfinished",
+        "8",
+        "the newest unfinished frame is blamed, not the oldest",
+        (
+            put(
+                "wire.listener",
+                "oldest = next(large, None) or next(iter(held))",
+                "oldest = [*large, *([] if len(held) > 1 else held)][-1]",
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-unfinished-sum",
+        "8",
+        "what a caller has finished counts as unfinished for ever",
+        (
+            put(
+                "wire.listener",
+                "self._unfinished_bytes -= self._unfinished.pop(link, 0)",
+                "self._unfinished.pop(link, 0)",
+            ),
+        ),
+    ),
+    Mutant(
+        "stranger-gap",
+        "8",
+        "a gap in a session is an invariant, though an entry may be forged",
+        (
+            put(
+                "pbserver.sessions",
+                "if sequence != session.next or batch.lacking > sequence:",
+                "assert sequence == session.next\n        if batch.lacking > sequence:",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-lacking",
+        "8",
+        "a batch may say that it lacks only what comes after it",
+        (
+            put(
+                "pbserver.sessions",
+                "if sequence != session.next or batch.lacking > sequence:",
+                "if sequence != session.next:",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-stamp",
+        "8",
+        "the stamp of an entry may go back",
+        (
+            put(
+                "pbserver.log",
+                """
+            or entry.stamp_ms < stamp_ms
+            or (""",
+                """
+            or (""",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-later",
+        "8",
+        "a primary may send entries of views after its own",
+        (
+            put(
+                "pbserver.backup",
+                "if entry.view != view and not is_later(view, entry.view):",
+                "if False:",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-truncate",
+        "8",
+        "the tail is dropped before it is known whether the new entry fits",
+        (put("pbserver.history", "            log.check_place(entry)\n", ""),),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-accepted",
+        "8",
+        "a backup may say that it has applied what its primary has not logged",
+        (
+            put(
+                "pbserver.primary",
+                "if not commit <= verified <= end or",
+                "if not verified <= end or",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-snapshot",
+        "8",
+        "a snapshot may contradict the log that it is installed over",
+        (put("pbserver.backup", "            self._check(part)\n", ""),),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "transfer-long-answer",
+        "5",
+        "a long answer is put into the same piece as what came before it",
+        (
+            put(
+                "pbserver.sessions",
+                "if chunk and size + length > bytes_max:",
+                "if False:",
+            ),
+        ),
+        tests=("strangers",),
+    ),
+    Mutant(
+        "stranger-status",
+        "8",
+        "a status document has whatever length it has",
+        (
+            put(
+                "viewservice.status",
+                "if len(encoded) <= DOCUMENT_BYTES_MAX:",
+                "if True:",
+            ),
+        ),
+        tests=("status_document",),
+    ),
+    Mutant(
+        "stranger-evidence",
+        "8",
+        "the evidence of a change is as long as the names in it",
+        (
+            put(
+                "viewservice.causes",
+                "shortened(evidence, EVIDENCE_MAX)",
+                "evidence",
+            ),
+        ),
+        tests=("status_document",),
+    ),
+)
