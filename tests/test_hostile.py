@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from pbserver.service import DEFAULT_MACHINE
-from tests.processes import service
+from tests.processes import service, wait_for
+from understudy.daemons import Daemon
 from wire.codec import encode
 from wire.messages import (
     CLERK,
@@ -67,13 +69,13 @@ MESSAGES: list[Message] = [
     DigestAt(10**12),
     Watch(),
     Status(),
-    Greet(View(7)),
+    Greet(View(7, STRANGER)),
     Forward(10**9, 1, 1, 1, ()),
     SnapshotPart(1, 0, 0, 5, 0, 0, 0, 0, b"x"),
     SnapshotHave(0),
     Accepted(1, 1, 10**9, 1),
     Position(1, 1, 1),
-    NotYours(View(7)),
+    NotYours(View(7, STRANGER)),
     Ping(1, STRANGER, 0),
     Ping(1, Member("s1", 5, "tcp:127.0.0.1:1"), 0),
     Goodbye("stopping", "nothing is wanted"),
@@ -116,3 +118,60 @@ def test_hostile_callers_harm_nobody(tmp_path: Path) -> None:
         for daemon in daemons:
             assert daemon.is_running()
             assert [e for e in daemon.events() if e["level"] == "critical"] == []
+
+
+def rss_mib(daemon: Daemon) -> int:
+    """How much memory it has."""
+    text = Path(f"/proc/{daemon.pid}/status").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
+
+
+def connected(port: int, data: bytes) -> socket.socket:
+    caller = socket.create_connection(("127.0.0.1", port))
+    caller.sendall(data)
+    return caller
+
+
+@pytest.mark.processes
+def test_idle_clerks_keep_out_neither_servers_nor_status(tmp_path: Path) -> None:
+    places = ("--connections", "30", "--connections-per-address", "20")
+    idle = encode(Hello(VERSION, CLERK)) + encode(Watch())
+    with service(tmp_path, ("s1", "s2"), places) as running, ExitStack() as callers:
+        running.safe()
+        port = int(running.cluster.views.endpoint.rpartition(":")[2])
+        for _ in range(50):
+            callers.enter_context(connected(port, idle))
+        wait_for(lambda: running.cluster.views.event("listener.filled"), "it is full")
+        running.backup().kill()
+        for daemon in running.cluster.servers.values():
+            if not daemon.is_running():
+                daemon.start()
+        running.safe()
+        running.cluster.views.kill()
+        running.cluster.views.start()
+        for _ in range(50):
+            with contextlib.suppress(OSError):
+                callers.enter_context(connected(port, idle))
+        running.safe()
+        with running.clerk() as clerk:
+            clerk.put("a", "1")
+
+
+@pytest.mark.processes
+def test_unfinished_frames_leave_no_memory_behind(tmp_path: Path) -> None:
+    blob, hello = bytes(15 << 20), encode(Hello(VERSION, CLERK))
+    with service(tmp_path, ("s1", "s2")) as running:
+        primary = running.primary()
+        before = rss_mib(primary)
+        port = int(primary.endpoint.rpartition(":")[2])
+        with ExitStack() as callers, running.clerk() as clerk:
+            for number in range(20):
+                begun = hello if number % 2 else b""
+                with contextlib.suppress(OSError):
+                    caller = callers.enter_context(connected(port, begun))
+                    caller.sendall((16 << 20).to_bytes(4, "big") + blob)
+                clerk.append("log", "x")
+            assert rss_mib(primary) < before + 128 + 30
+        wait_for(lambda: rss_mib(primary) < before + 25, "the memory is given back")
+        assert [e for e in primary.events() if e["level"] == "critical"] == []

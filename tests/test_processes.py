@@ -61,6 +61,12 @@ USAGE = {
     "viewservice: unknown option": ("viewservice", ["--frob"], "--frob"),
     "viewservice: malformed endpoint": ("viewservice", ["--listen", "tcp"], "'tcp'"),
     "viewservice: too few dead pings": ("viewservice", ["--dead-pings", "2"], "'2'"),
+    "viewservice: no connections": ("viewservice", ["--connections", "0"], "'0'"),
+    "viewservice: a word for a limit": (
+        "viewservice",
+        ["--connections-per-address", "all"],
+        "'all'",
+    ),
     "viewservice: something more": ("viewservice", ["now"], "'now'"),
     "viewservice: gate": ("viewservice", ["--ack-gate", "open"], "'open'"),
     "viewservice: state or none": (
