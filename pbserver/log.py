@@ -90,12 +90,10 @@ class Log:
 
     def stamp_at(self, index: int) -> int | None:
         """The stamp of the entry at *index*; None where this log cannot tell."""
+        if self.view_at(index) is None:
+            return None
         at = index - self.base_index
-        if at == 0:
-            return self.base_stamp_ms
-        if 0 < at <= len(self.entries):
-            return self.entries[at - 1].stamp_ms
-        return None
+        return self.entries[at - 1].stamp_ms if at else self.base_stamp_ms
 
     def entry(self, index: int) -> Entry:
         """The entry at *index*, which must be held."""

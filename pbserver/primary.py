@@ -239,9 +239,11 @@ class Primary:
         if follower is None:
             return
         end = self.history.log.end
-        commit, verified = accepted.commit, accepted.verified
-        if not commit <= verified <= end or accepted.round > self.round:
-            text = f"verified {verified} of {end}, round {accepted.round} of"
+        if (
+            not accepted.commit <= accepted.verified <= end
+            or accepted.round > self.round
+        ):
+            text = f"verified {accepted.verified} of {end}, round {accepted.round} of"
             self.out.send(link, Goodbye("protocol", f"{text} {self.round}"))
             return
         follower.verified = max(follower.verified, accepted.verified)

@@ -278,9 +278,9 @@ class Sessions:
             raise ValueError(f"answer {answer.sequence} belongs to no session")
         self._answers_due -= 1
         session_id, session = next(reversed(self.table.items()))
+        answers = (*session.answers, answer)
         if answer.sequence != session.lacking + len(session.answers):
             raise ValueError(f"answer {answer.sequence} is out of turn")
-        answers = (*session.answers, answer)
         self.table[session_id] = msgspec.structs.replace(session, answers=answers)
         self.answer_bytes += _weight(answer)
 

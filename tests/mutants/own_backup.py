@@ -17,10 +17,10 @@ MUTANTS: Final = (
                 "pbserver.backup",
                 """
         self.silent_ticks = 0
-        history = self.history
+        history, view = self.history, self.view.number
 """,
                 """
-        history = self.history
+        history, view = self.history, self.view.number
 """,
             ),
         ),

@@ -356,13 +356,8 @@ MUTANTS: Final = (
         (
             put(
                 "wire.codec",
-                """
-                _check_length(stop - at - 4)
-                break
-""",
-                """
-                break
-""",
+                "if stop - at > self._limit:",
+                "if False:",
             ),
         ),
     ),

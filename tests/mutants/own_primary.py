@@ -71,8 +71,13 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "if accepted.verified > end or accepted.round > self.round:",
-                "if False:",
+                """
+            not accepted.commit <= accepted.verified <= end
+            or accepted.round > self.round
+""",
+                """
+            False
+""",
             ),
         ),
     ),

@@ -198,8 +198,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "if not commit <= verified <= end or",
-                "if not verified <= end or",
+                "not accepted.commit <= accepted.verified <= end",
+                "not accepted.verified <= end",
             ),
         ),
         tests=("strangers",),

@@ -89,9 +89,9 @@ MUTANTS: Final = (
                 self.verified = verified
                 self._tell_position()
                 return
-            history""",
+            try:""",
                 """
-            history""",
+            try:""",
             ),
         ),
     ),
@@ -257,13 +257,11 @@ MUTANTS: Final = (
             put(
                 "pbserver.backup",
                 """
-            history.accept(entry)
-            verified = entry.index
+                history.accept(entry)
 """,
                 """
-            if entry.index <= forward.commit:
-                history.accept(entry)
-            verified = entry.index
+                if entry.index <= forward.commit:
+                    history.accept(entry)
 """,
             ),
             put(
