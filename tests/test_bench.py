@@ -244,7 +244,7 @@ def lie(answer: Callable[[Batch], Message]) -> Callable[[socket.socket], None]:
 
 
 LIES: dict[str, tuple[Callable[[Batch], Message], str]] = {
-    "another server's clerk": (lambda _: NotYours(View(3)), "not the primary"),
+    "another server's clerk": (lambda _: NotYours(View()), "not the primary"),
     "goodbye": (lambda _: Goodbye("stopping", "in a hurry"), "message 2: .*in a hurry"),
     "not done": (
         lambda batch: BatchAnswer(batch.sequence, b"\x91\x93\x01\xa1x\xa1y"),

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import force_setattr
 
 from client.conversation import Conversation
 from client.whereabouts import Whereabouts
@@ -430,14 +430,22 @@ def test_a_newcomer_is_called_synced_and_lacks_something(court: Court) -> None:
         court.ping("A", 3, "C")
 
 
+def ill_formed(**fields: object) -> View:
+    """View 3 with A as its primary, but for these fields; nothing else can make it."""
+    made = view(3, "A")
+    for name, value in fields.items():
+        force_setattr(made, name, value)
+    return made
+
+
 @pytest.mark.parametrize(
     ("decided", "eligible", "pings", "text"),
     [
         (view(4, "A"), "A", "A", "view 4 follows view 2"),
         (view(1, "A"), "A", "A", "view 1 follows view 2"),
-        (view(3, "A", "A"), "A", "A", "has members"),
-        (view(3, "A", "C C"), "A", "A", "has members"),
-        (replace(view(3, "A"), primary=None), "", "A", "has members"),
+        (ill_formed(backups=(member("A"),)), "A", "A", "has members"),
+        (ill_formed(backups=(member("C"),) * 2), "A", "A", "has members"),
+        (ill_formed(primary=None), "", "A", "has members"),
         (view(3, "A", "B"), "A", "A", "view 3 is view 2"),
         (founding(3, "A"), "A", "A", "is founding, and something may be answered"),
         (view(3, "C", "A"), "C", "C", "C leads view 3, not being eligible"),

@@ -114,7 +114,8 @@ def _views(draw: st.DrawFn) -> View:
         )
     )
     holders = tuple(each.name for each in backups if draw(st.booleans()))
-    number = draw(st.sampled_from([1, 2, 3, 4, 5, messages.COUNTER_MAX]))
+    counter = draw(st.sampled_from([1, 2, 3, 4, 5, messages.COUNTER_MAX]))
+    number = messages.view_number(counter, draw(st.sampled_from([0, 0, 0, 1])))
     founding = not backups and draw(st.booleans())
     return View(number, primary, tuple(backups), holders, founding)
 
