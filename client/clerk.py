@@ -111,7 +111,8 @@ class Clerk:
         self._reactor = reactor
         self._random = SystemRandom() if random is None else random
         seed = self._random.getrandbits(32)
-        self._conversation = Conversation(Whereabouts(seed), window)
+        where = Whereabouts(seed, tuple(addresses))
+        self._conversation = Conversation(where, window)
         around = Surroundings(self._conversation, reactor, self._random, self._happened)
         self._now_ms = around.now_ms
         self._lines = Lines(around, addresses)

@@ -46,9 +46,17 @@ class Surroundings:
         """The reactor's time in whole milliseconds."""
         return int(self.reactor.seconds() * 1000)
 
-    def dialler(self, owner: ViewsLine | PrimaryLine, whom: str, *at: str) -> Dialler:
-        """What dials somebody for *owner*."""
-        return Dialler(owner, CLERK, whom, at, self.reactor, self.random)
+    def dialler(self, owner: ViewsLine | PrimaryLine, role: str, *at: str) -> Dialler:
+        """A dialler that calls a process of *role* for *owner*."""
+        return Dialler(
+            owner,
+            CLERK,
+            role,
+            at,
+            self.reactor,
+            self.random,
+            failed=owner.dial_failed,
+        )
 
 
 class ViewsLine:
@@ -105,6 +113,10 @@ class ViewsLine:
             if conversation.whereabouts.cluster and not conversation.is_finished:
                 self._survey.begin(self._dialler.address)
 
+    def dial_failed(self, address: str, reason: str) -> None:
+        """There is no connection to *address*; the dialler tries again."""
+        self._around.conversation.views_failed(address, reason)
+
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The dialler makes it again; but it may have been refused."""
         if link.farewell is not None:
@@ -155,6 +167,10 @@ class PrimaryLine:
         now_ms = self._around.now_ms()
         ended = self._around.conversation.received(self._attempt, message, now_ms)
         self._around.happened(ended)
+
+    def dial_failed(self, address: str, reason: str) -> None:  # noqa: ARG002
+        """There is no connection; the dialler tries again."""
+        self._around.conversation.dial_failed(self._attempt, reason)
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection is gone."""
