@@ -686,9 +686,8 @@ def test_each_failure_is_reported_with_address_and_reason():
     world.accept()
     world.reactor.advance(SETTLED_S)
     world.lose()
-    lost = (
-        "connection lost: Connection to the other side was lost in a non-clean fashion."
-    )
+    other = "Connection to the other side"
+    lost = f"connection lost: {other} was lost in a non-clean fashion."
     assert world.failed[2:] == [f"{ONE} {lost}", f"{TWO} {lost}"]
 
 

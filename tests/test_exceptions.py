@@ -86,7 +86,7 @@ def test_an_exception_survives_pickle_and_copy(kind: type[BaseException]):
             assert seen(twin) == seen(error)
 
 
-class Elsewhere(CommandError):
+class ElsewhereError(CommandError):
     """As an application derives one, with a constructor of its own."""
 
     def __init__(self, place: str, *, text: str) -> None:
@@ -95,7 +95,7 @@ class Elsewhere(CommandError):
 
 
 def test_a_class_that_a_program_derives_survives_too():
-    error = Elsewhere("the moon", text="too far")
+    error = ElsewhereError("the moon", text="too far")
     for twin in twins(error):
         assert seen(twin) == seen(error)
         assert twin.place == "the moon"

@@ -110,8 +110,8 @@ MUTANTS: Final = (
         (
             put(
                 "client.whereabouts",
-                "self._views_troubles = self._views_troubles | {address: plain(reason)}",
-                "pass",
+                "self._views_troubles | {address: plain(reason)}",
+                "self._views_troubles",
             ),
         ),
     ),
