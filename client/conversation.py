@@ -320,10 +320,10 @@ class Conversation:
         self.whereabouts.link_closed(attempt, reason, now_ms)
         return self._settle(now_ms)
 
-    def dial_failed(self, attempt: int, reason: str) -> None:
+    def dial_failed(self, attempt: int, reason: str, now_ms: int) -> None:
         """An attempt to make the connection of that number failed; the next one
         follows."""
-        self.whereabouts.dial_failed(attempt, reason)
+        self.whereabouts.dial_failed(attempt, reason, now_ms)
 
     def received(self, attempt: int, message: Message, now_ms: int) -> Ended:
         """The server at the other end of that connection said something."""

@@ -26,6 +26,7 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
+    Unreachable,
     ViewIs,
     Watch,
 )
@@ -69,6 +70,7 @@ class ViewsLine:
         #: What of the conversation's counts was carried out.
         self._asks = 0
         self._redials = 0
+        self._reports = 0
 
     def adjust(self) -> None:
         """Ask, or dial anew, if that is wanted."""
@@ -78,6 +80,13 @@ class ViewsLine:
             self._dialler.start()
             if (link := self._dialler.link) is not None:
                 link.send(Watch())
+        if where.reports != self._reports:
+            self._reports = where.reports
+            # Without a link the report is lost; another follows while it lasts.
+            if (primary := where.view.primary) is not None and (
+                link := self._dialler.link
+            ) is not None:
+                link.send(Unreachable(primary.name))
         if where.views_redials != self._redials:
             self._redials = where.views_redials
             self._dialler.redial()
@@ -170,7 +179,9 @@ class PrimaryLine:
 
     def dial_failed(self, address: str, reason: str) -> None:  # noqa: ARG002
         """There is no connection; the dialler tries again."""
-        self._around.conversation.dial_failed(self._attempt, reason)
+        now_ms = self._around.now_ms()
+        self._around.conversation.dial_failed(self._attempt, reason, now_ms)
+        self._around.happened([])
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection is gone."""

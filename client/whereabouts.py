@@ -9,7 +9,8 @@ time and never by operations (``docs/design.md``, section 7).
 
 The owner keeps a connection to the view service on which it has said `Watch`,
 and compares: `asks` has grown -> say `Watch` again; `views_redials` has grown
--> that connection is dead, dial anew; `dial` differs from what is dialled ->
+-> that connection is dead, dial anew; `reports` has grown -> send `Unreachable`
+with the name of the view's primary; `dial` differs from what is dialled ->
 drop that, and dial this.
 """
 
@@ -43,6 +44,11 @@ HANG_MS_MAX: Final = 40_000
 #: died silently must leave that call enough time on another one.
 HALF_MS_MIN: Final = 1_000
 
+#: How long the primary of the newest view must be out of reach before the view
+#: service is told, and how long until it is told again while that lasts.
+REPORT_MS: Final = 2_000
+REPORT_AGAIN_MS: Final = 10_000
+
 #: Pause before the second attempt in a row that came to nothing; doubles, and
 #: each is drawn between its half and its whole.
 PAUSE_MS: Final = 20
@@ -71,6 +77,9 @@ class Whereabouts:
     #: How often the view service was to be asked, and to be dialled anew.
     asks: int = field(default=0, init=False)
     views_redials: int = field(default=0, init=False)
+
+    #: How often the view service was to be told that the primary is out of reach.
+    reports: int = field(default=0, init=False)
 
     #: Whom to be connected to now.  The number is a new one for every
     #: connection, and news of any other is no news.
@@ -109,6 +118,13 @@ class Whereabouts:
 
     #: Since when calls wait and nothing has arrived from the primary.
     quiet_ms: int = field(default=0, init=False)
+
+    #: Since when there has been no connection to the view's primary, although it
+    #: was dialled; None: there is one, or the first attempt is under way.
+    _away_ms: int | None = field(default=None, init=False)
+
+    #: Not before then is it reported again.
+    _report_ms: int = field(default=0, init=False)
 
     #: When half of the time of some waiting call is over, or earlier; None: no
     #: waiting call has a deadline.
@@ -177,6 +193,8 @@ class Whereabouts:
             self.trouble = f"view {view.counter} has no primary"
         elif self.dial is None or view.primary != before:
             self._failures = 0
+            if view.primary != before:
+                self._away_ms, self._report_ms = None, 0
             self.trouble = _unanswering(view.primary)
             self._connect()
         if self._silent_ms is not None:
@@ -224,6 +242,7 @@ class Whereabouts:
         else:
             self.is_open = True
             self.quiet_ms = now_ms
+            self._away_ms = None
             self.trouble = _unanswering(member)
             return None
         self.distrust(refusal.text, now_ms)
@@ -234,10 +253,19 @@ class Whereabouts:
         if self.dial is not None and self.dial[0] == attempt:
             self._fail(_unconnected(self.dial[1], reason), now_ms)
 
-    def dial_failed(self, attempt: int, reason: str) -> None:
+    def dial_failed(self, attempt: int, reason: str, now_ms: int) -> None:
         """An attempt to make that connection failed; the next one follows."""
         if self.dial is not None and self.dial[0] == attempt and not self.is_open:
             self.trouble = _unconnected(self.dial[1], reason)
+            if self._away_ms is None:
+                self._away_ms = now_ms
+            if now_ms >= self._away_ms + REPORT_MS:
+                self._report(now_ms)
+
+    def _report(self, now_ms: int) -> None:
+        if now_ms >= self._report_ms:
+            self._report_ms = now_ms + REPORT_AGAIN_MS
+            self.reports += 1
 
     def refused(self, view: View, now_ms: int) -> None:
         """The server says that it is not primary.  Unless it knows better, it
@@ -310,6 +338,8 @@ class Whereabouts:
                 SILENCE_MS, self._silences, SILENCE_MS_MAX
             )
             self._ask(now_ms)
+        if self.is_open and now_ms >= self.quiet_ms + REPORT_MS:
+            self._report(now_ms)
         if self.is_open and now_ms >= self._hung_ms:
             self._hangs += 1
             self._connect()
@@ -346,7 +376,8 @@ class Whereabouts:
         if self._silent_ms is not None:
             wake = self._next_ask_ms
             if self.is_open:
-                wake = min(wake, self._hung_ms)
+                report_ms = max(self._report_ms, self.quiet_ms + REPORT_MS)
+                wake = min(wake, self._hung_ms, report_ms)
                 doubt_ms = self._doubt_ms
                 wake = wake if doubt_ms is None else min(wake, doubt_ms)
         if self._dial_ms is not None and (wake is None or self._dial_ms < wake):
@@ -364,11 +395,14 @@ class Whereabouts:
 
     def fingerprint(self, now_ms: int) -> Hashable:
         """Equal for those that behave equally from *now_ms* on."""
-        times = (self._dial_ms, self._asked_ms, self._silent_ms, self._half_ms)
+        times = (
+            *(self._dial_ms, self._asked_ms, self._silent_ms, self._half_ms),
+            self._away_ms,
+        )
         return (
             *(self.view.number, self.cluster, self.asks, self.views_redials),
             *(self.dial, self.is_open, self._attempts, self._failures),
-            *(self._silences, self._hangs),
+            *(self._silences, self._hangs, self.reports, self._report_ms - now_ms),
             *(self._next_ask_ms - now_ms, self.quiet_ms - now_ms),
             *(None if at is None else at - now_ms for at in times),
         )

@@ -246,7 +246,8 @@ else:
     )
     assert await script.code() == 0
     # From Python 3.12 on a warning about forks comes first.
-    assert script.output.decode().splitlines()[-4:] == ["2", "3", "4", "5"]
+    numbers = [word for word in script.output.decode().split() if word.isdigit()]
+    assert numbers == ["2", "3", "4", "5"]
     assert cluster.s1.opened_count == 3
     assert cluster.service.sessions == {}
 

@@ -8,10 +8,17 @@ from itertools import pairwise
 import pytest
 
 from client.errors import InDoubt, NotExecuted
-from client.whereabouts import ASK_MS, HALF_MS_MIN, HANG_MS, SILENCE_MS
+from client.whereabouts import (
+    ASK_MS,
+    HALF_MS_MIN,
+    HANG_MS,
+    REPORT_AGAIN_MS,
+    REPORT_MS,
+    SILENCE_MS,
+)
 from tests.model_service import answers
 from tests.test_conversation import FIRST, S1, SECOND, Table, in_session, session_id
-from wire.messages import BatchAnswer, Hello, QueryAnswer, SessionOpened
+from wire.messages import VERSION, BatchAnswer, Hello, QueryAnswer, SessionOpened, View
 
 
 def attempt(table: Table) -> int:
@@ -251,13 +258,13 @@ def test_no_view_service():
 def test_no_connection_to_the_primary():
     table = Table(views=("tcp:v:1",))
     table.learn(FIRST)
-    table.talk.dial_failed(attempt(table), REFUSED)
+    table.talk.dial_failed(attempt(table), REFUSED, 0)
     said = f"no connection to the primary s1 at {S1.address} (connection refused)"
     assert why(table).endswith(said)
     table.talk.views_failed("tcp:v:1", REFUSED)
     views = "no connection to the view service at tcp:v:1 (connection refused)"
     assert why(table).endswith(f"{said}; {views}")
-    table.talk.dial_failed(attempt(table) - 1, "of a former connection")
+    table.talk.dial_failed(attempt(table) - 1, "of a former connection", 0)
     assert said in why(table)
 
 
@@ -265,8 +272,8 @@ def test_a_connection_that_stands_is_no_obstacle():
     table = Table(views=("tcp:v:1",))
     table.talk.views_failed("tcp:v:1", REFUSED)
     table.learn(FIRST)
-    table.talk.dial_failed(attempt(table), REFUSED)
-    table.take(table.talk.views_opened(Hello(1, "view service")))
+    table.talk.dial_failed(attempt(table), REFUSED, 0)
+    table.take(table.talk.views_opened(Hello(VERSION, "view service")))
     table.open()
     said = f"the primary s1 at {S1.address} has not answered"
     assert why(table).endswith(said)
@@ -276,3 +283,68 @@ def test_a_reason_of_any_length_is_cut():
     table = Table(views=("tcp:v:1",))
     table.talk.views_failed("tcp:v:1", "goodbye: full: " + "x" * 4096)
     assert len(why(table)) < 600
+
+
+# -- reports of a primary that is out of reach -------------------------------------
+
+
+def fail_dials(table: Table, ms: int) -> list[int]:
+    """For *ms* every attempt to reach the primary fails -> when it is reported."""
+    where, moments = table.talk.whereabouts, []
+    for _ in range(ms // 100):
+        before = where.reports
+        if where.dial is not None:
+            table.talk.dial_failed(attempt(table), REFUSED, table.now_ms)
+        if where.reports > before:
+            moments.append(table.now_ms)
+        table.wait(100)
+    return moments
+
+
+def test_a_primary_that_cannot_be_dialled_is_reported_now_and_then():
+    table = Table()
+    table.learn(FIRST)
+    moments = fail_dials(table, 30_000)
+    assert moments == [REPORT_MS + n * REPORT_AGAIN_MS for n in range(3)]
+
+
+def test_one_that_comes_soon_is_not_reported():
+    table = in_session()
+    for _ in range(5):
+        table.cut()
+        assert fail_dials(table, REPORT_MS - 500) == []
+        table.open()
+    assert table.talk.whereabouts.reports == 0
+
+
+def test_another_primary_has_its_own_time():
+    table = Table()
+    table.learn(FIRST)
+    assert fail_dials(table, 5_000) == [REPORT_MS]
+    table.learn(SECOND)
+    began = table.now_ms
+    assert fail_dials(table, 5_000) == [began + REPORT_MS]
+
+
+def test_a_further_view_with_the_same_primary_is_no_reason_for_another_report():
+    table = Table()
+    table.learn(FIRST)
+    assert fail_dials(table, 5_000) == [REPORT_MS]
+    table.learn(View(SECOND.number, S1))
+    assert fail_dials(table, 5_000) == []
+
+
+def test_a_primary_that_is_silent_is_reported_while_calls_wait():
+    table = in_session()
+    where = table.talk.whereabouts
+    table.wait(60_000)
+    assert where.reports == 0, "nothing waits"
+    table.write("a")
+    table.said()
+    table.wait(REPORT_MS - 1)
+    assert where.reports == 0
+    table.wait(1)
+    assert where.reports == 1
+    table.hear(BatchAnswer(2, answers([1])))
+    table.wait(60_000)
+    assert where.reports == 1

@@ -94,12 +94,11 @@ MUTANTS: Final = (
                 "client.whereabouts",
                 """
             if self.is_open:
-                wake = min(wake, self._hung_ms)
-                doubt_ms""",
+                report_ms""",
                 """
             wake = min(wake, self._hung_ms)
             if self.is_open:
-                doubt_ms""",
+                report_ms""",
             ),
         ),
     ),
@@ -154,5 +153,150 @@ MUTANTS: Final = (
                 "return type(self), self.args, self.__dict__",
             ),
         ),
+    ),
+    Mutant(
+        "clerk-report",
+        "7",
+        "a primary that is out of reach is reported with every attempt",
+        (
+            put(
+                "client.whereabouts",
+                "self._report_ms = now_ms + REPORT_AGAIN_MS",
+                "self._report_ms = now_ms + 1",
+            ),
+        ),
+    ),
+    Mutant(
+        "clerk-report-early",
+        "7",
+        "one failed attempt counts as a primary that is out of reach",
+        (
+            put(
+                "client.whereabouts",
+                "if now_ms >= self._away_ms + REPORT_MS:",
+                "if now_ms >= self._away_ms:",
+            ),
+        ),
+    ),
+    # -- the blocking clerk
+    Mutant(
+        "blocking-gone",
+        "7",
+        "a caller waits for a thread that has ended",
+        (
+            put(
+                "client.background",
+                """
+            if not self.is_usable:
+                return""",
+                """
+            if False:
+                return""",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-stuck",
+        "7",
+        "the time of a call is kept by the background thread alone",
+        (
+            put(
+                "client.background",
+                "elif passed_s >= limit_s + LATE_S:",
+                "elif passed_s >= limit_s + 3600:",
+            ),
+            put(
+                "client.background",
+                "left_s = LOOK_S if limit_s is None else limit_s + LATE_S - passed_s",
+                "left_s = LOOK_S",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-claim",
+        "S3",
+        "a call that ended as not executed is begun after all",
+        (
+            put(
+                "client.background",
+                """
+        if self.claim():
+            self._deferred""",
+                """
+        if self.claim() or True:
+            self._deferred""",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-doubt",
+        "S3",
+        "a write that was begun ends as not executed when its thread is gone",
+        (
+            put(
+                "client.blocking",
+                "return self._run(self._begun(), InDoubt, call, *args, **more)",
+                "return self._run(self._begun(), NotExecuted, call, *args, **more)",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-fork",
+        "7",
+        "a child keeps the connections of its parent open",
+        (
+            put(
+                "client.background",
+                """
+        _shared.let_go()
+""",
+                "",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-exit",
+        "7",
+        "the exit hook is registered with the first call",
+        (
+            put(
+                "client.background",
+                """
+atexit.register(_exit)
+""",
+                "",
+            ),
+            put(
+                "client.background",
+                """
+                _shared = Background()
+""",
+                """
+                _shared = Background()
+                atexit.register(_exit)
+""",
+            ),
+        ),
+        tests=("blocking_endings",),
+    ),
+    Mutant(
+        "blocking-garbage",
+        "bounds",
+        "a clerk that is garbage keeps its connections",
+        (
+            put(
+                "client.blocking",
+                """
+        here.background.close(here.clerk)
+""",
+                "",
+            ),
+        ),
+        tests=("blocking_endings",),
     ),
 )
