@@ -11,13 +11,16 @@ import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.python.failure import Failure
 
 import client.background
 from client import BlockingClerk, ClerkError, InDoubt, NotExecuted
@@ -42,6 +45,21 @@ def ended(call: Callable[[], Any]) -> tuple[type[ClerkError], str, float]:
     return type(caught.value), str(caught.value), time.monotonic() - began
 
 
+def apart(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    """Call it in a thread which ends with the process, even if it is stuck."""
+    done: Deferred[Any] = Deferred()
+
+    def work() -> None:
+        try:
+            outcome: Any = function(*args)
+        except BaseException:  # noqa: BLE001 -- whatever it is, the test gets it
+            outcome = Failure()
+        reactor.callFromThread(lambda: done.called or done.callback(outcome))
+
+    threading.Thread(target=work, daemon=True).start()
+    return done.addTimeout(20, reactor)
+
+
 def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
@@ -56,9 +74,9 @@ async def test_no_call_waits_for_a_thread_that_has_ended(
 ) -> None:
     cluster.s1.is_paused = True
     clerk = BlockingClerk(cluster.views.address, seconds_max)
-    writing = deferToThread(ended, lambda: clerk.incr("n"))
+    writing = apart(ended, lambda: clerk.incr("n"))
     await until(lambda: cluster.s1._waiting, "the server has got something")
-    reading = deferToThread(ended, lambda: clerk.get("n"))
+    reading = apart(ended, lambda: clerk.get("n"))
     here = clerk._conversation
     assert here is not None
     await until(lambda: len(here.clerk._replies) == 2, "both calls are made")
@@ -85,7 +103,7 @@ async def test_a_clerk_whose_thread_has_ended_is_closed(cluster: ModelCluster) -
     ground.reactor.callFromThread(ground.reactor.stop)
     await until(lambda: not ground.is_usable, "the thread has ended")
     await in_thread(clerk.close)
-    found, said, _ = await deferToThread(ended, lambda: clerk.get("n"))
+    found, said, _ = await apart(ended, lambda: clerk.get("n"))
     assert (found, said) == (NotExecuted, "the clerk is closed")
 
 
@@ -96,12 +114,12 @@ async def test_no_call_waits_longer_than_it_may_for_a_thread_that_is_stuck(
     clerk = BlockingClerk(cluster.views.address, timeout=60)
     assert await in_thread(clerk.incr, "n") == 1
     cluster.s1.is_paused = True
-    writing = deferToThread(ended, lambda: clerk.incr("n", timeout=0.6))
+    writing = apart(ended, lambda: clerk.incr("n", timeout=0.6))
     await until(lambda: cluster.s1._waiting, "the server has got something")
     go_on = threading.Event()
     background().reactor.callFromThread(go_on.wait)
     try:
-        found, said, seconds = await deferToThread(
+        found, said, seconds = await apart(
             ended, lambda: clerk.put("n", "never", timeout=0.3)
         )
         assert found is NotExecuted, "it was never begun"
@@ -169,7 +187,7 @@ async def test_a_call_without_a_timeout_does_not_wait_in_silence(
     cluster.s1.is_paused = True
     clerk = BlockingClerk(cluster.views.address)
     with caplog.at_level(logging.WARNING, "client"):
-        reading = deferToThread(clerk.get, "k")
+        reading = apart(clerk.get, "k")
         await until(lambda: caplog.records, "a warning is logged")
     (record,) = caplog.records
     assert f"the primary s1 at {cluster.s1.member.address}" in record.getMessage()
@@ -187,7 +205,11 @@ async def told(source: str, cluster: ModelCluster, seconds: float = 4.0) -> list
     script = Script(source.replace("VIEWS", repr(cluster.views.address)))
     await script.ready()
     ready = reactor.seconds()
-    code = await script.code()
+    try:
+        code = await script.code()
+    finally:
+        with suppress(ProcessExitedAlready):
+            script.transport.signalProcess("KILL")
     text = script.output.decode()
     assert code == 0, text
     assert reactor.seconds() - ready < seconds
@@ -324,6 +346,23 @@ with BlockingClerk(VIEWS, timeout=9) as clerk:
     assert said[-1] == "0 2"
     assert cluster.s1.opened_count == 1
     assert cluster.service.sessions == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_closes_its_copies_of_the_sockets(cluster: ModelCluster) -> None:
+    clerk = BlockingClerk(cluster.views.address, timeout=9)
+    await in_thread(clerk.incr, "n")
+    here = clerk._conversation
+    assert here is not None
+    links = here.clerk._lines._views._dialler.link, here.clerk._lines._primary
+    sockets = [links[0].transport.socket, links[1]._dialler.link.transport.socket]
+    child = os.fork()
+    if not child:
+        os._exit(sum(each.fileno() != -1 for each in sockets))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert await in_thread(clerk.incr, "n") == 2
+    assert cluster.s1.opened_count == 1
+    await in_thread(clerk.close)
 
 
 @pytest_twisted.ensureDeferred

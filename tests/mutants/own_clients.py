@@ -260,31 +260,6 @@ MUTANTS: Final = (
         tests=("blocking_endings",),
     ),
     Mutant(
-        "blocking-exit",
-        "7",
-        "the exit hook is registered with the first call",
-        (
-            put(
-                "client.background",
-                """
-atexit.register(_exit)
-""",
-                "",
-            ),
-            put(
-                "client.background",
-                """
-                _shared = Background()
-""",
-                """
-                _shared = Background()
-                atexit.register(_exit)
-""",
-            ),
-        ),
-        tests=("blocking_endings",),
-    ),
-    Mutant(
         "blocking-garbage",
         "bounds",
         "a clerk that is garbage keeps its connections",
