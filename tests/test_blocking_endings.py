@@ -359,7 +359,8 @@ async def test_a_child_closes_its_copies_of_the_sockets(cluster: ModelCluster) -
     child = os.fork()
     if not child:
         os._exit(sum(each.fileno() != -1 for each in sockets))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    _, status = await in_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
     assert await in_thread(clerk.incr, "n") == 2
     assert cluster.s1.opened_count == 1
     await in_thread(clerk.close)
