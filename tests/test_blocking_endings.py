@@ -160,6 +160,7 @@ def does_not_start(_: threading.Thread) -> None:
 def test_without_a_thread_nothing_is_executed(
     monkeypatch: pytest.MonkeyPatch, start: Any, timeout: float | None
 ) -> None:
+    gc.collect()  # Files of earlier tests would go meanwhile.
     before = open_files()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
@@ -169,7 +170,7 @@ def test_without_a_thread_nothing_is_executed(
             assert found is NotExecuted
             assert "no thread can be started" in said
             assert seconds < 1
-    assert open_files() == before
+    assert open_files() <= before
     # As soon as there can be threads, it works.
     found, said, _ = ended(lambda: clerk.get("n", timeout=0.05))
     assert "127.0.0.1:1 (connection refused)" in said
