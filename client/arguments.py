@@ -24,6 +24,7 @@ from wire.commands import (
     VALUE_BYTES_MAX,
     Scan,
 )
+from wire.messages import WINDOW_MAX
 
 #: A key or a value: bytes, or text that stands for its UTF-8.
 Octets = bytes | str
@@ -114,6 +115,15 @@ def as_timeout_ms(timeout: float | None) -> int | None:
     if not timeout >= 0:
         raise ValueError(f"a timeout is 0 or more seconds, not {timeout}")
     return math.ceil(timeout * 1000)
+
+
+def as_window(window: int) -> int:
+    """How many batches may be outstanding."""
+    if type(window) is not int:
+        raise TypeError(f"a window is an int, not {type(window).__name__}: {window!r}")
+    if not 1 <= window <= WINDOW_MAX:
+        raise ValueError(f"a window is from 1 to {WINDOW_MAX}, not {window}")
+    return window
 
 
 def as_addresses(views: str | Sequence[str]) -> tuple[str, ...]:

@@ -9,18 +9,28 @@ Thin: each call is made on a `Clerk` in a background thread, and waited for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from client.arguments import Octets
-from client.background import background
+from client.arguments import Octets, as_addresses, as_timeout_ms, as_window
+from client.background import Background, background, exclusive
 from client.clerk import Clerk
+from client.errors import ClerkError, InDoubt, NotExecuted
 from wire.commands import AnyAnswer
 
 T = TypeVar("T")
+
+
+class _Conversation(NamedTuple):
+    """A clerk, and the thread in which it lives."""
+
+    background: Background
+    clerk: Clerk
 
 
 class BlockingClerk:
@@ -28,8 +38,18 @@ class BlockingClerk:
 
     Arguments, methods, results and errors are those of `client.Clerk`, but
     every call waits for its result, and Ctrl-C ends the wait.  May be used from
-    several threads.  A script need not close it, but one that does leaves
-    nothing behind at the service; ``with`` closes.
+    several threads.  Make one and keep it: each has connections of its own,
+    which `close`, ``with`` and the end of the program close; one that is
+    collected as garbage does so too, with a ResourceWarning.
+
+    A call never takes longer than its timeout, and never waits when the program
+    is ending: it ends as `NotExecuted`, or as `InDoubt` if it may have been
+    executed.  A call without a timeout that waits is logged every now and then
+    (Python's `logging`, ``client``).
+
+    After a fork, parent and child go on separately: the connections stay with
+    the parent, and the first call in the child makes new ones, with a session of
+    its own.  Its order with the parent's calls is not defined.
     """
 
     def __init__(
@@ -38,9 +58,30 @@ class BlockingClerk:
         timeout: float | None = None,
         window: int = 8,
     ) -> None:
-        self._background = background()
-        self._clerk = Clerk(self._background.reactor, views, timeout, window)
-        self._background.open.add(self._clerk)
+        self._addresses = as_addresses(views)
+        self._timeout = timeout
+        self._timeout_ms = as_timeout_ms(timeout)
+        self._window = as_window(window)
+        #: Begun with the first call, and again in a child after a fork.
+        self._conversation: _Conversation | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<BlockingClerk {' '.join(self._addresses)}>"
+
+    def __reduce__(self) -> NoReturn:
+        # A copy would share the connections, and close them when it is collected.
+        raise TypeError(
+            f"{self!r} has connections and cannot be pickled or copied; make another "
+            "one where it is needed"
+        )
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        here = getattr(self, "_conversation", None)
+        if here is None or self._is_closed or not here.background.is_usable:
+            return
+        here.background.close(here.clerk)
+        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
 
     def __enter__(self) -> Self:
         return self
@@ -55,22 +96,22 @@ class BlockingClerk:
 
     def get(self, key: Octets, *, timeout: float | None = None) -> bytes | None:
         """The value of *key*, or None if there is no such key."""
-        return self._wait(self._clerk.get, key, timeout=timeout)
+        return self._read(Clerk.get, key, timeout=timeout)
 
     def put(self, key: Octets, value: Octets, *, timeout: float | None = None) -> None:
         """Set *key* to *value*."""
-        return self._wait(self._clerk.put, key, value, timeout=timeout)
+        return self._write(Clerk.put, key, value, timeout=timeout)
 
     def append(
         self, key: Octets, suffix: Octets, *, timeout: float | None = None
     ) -> int:
         """Append to the value, an absent key counting as empty -> the new
         length in bytes."""
-        return self._wait(self._clerk.append, key, suffix, timeout=timeout)
+        return self._write(Clerk.append, key, suffix, timeout=timeout)
 
     def delete(self, key: Octets, *, timeout: float | None = None) -> bool:
         """Remove *key* -> whether it was there."""
-        return self._wait(self._clerk.delete, key, timeout=timeout)
+        return self._write(Clerk.delete, key, timeout=timeout)
 
     def cas(
         self,
@@ -82,11 +123,11 @@ class BlockingClerk:
     ) -> bool:
         """Compare and set -> whether the value was *expected* (None: the key
         was absent) and is now *value*."""
-        return self._wait(self._clerk.cas, key, expected, value, timeout=timeout)
+        return self._write(Clerk.cas, key, expected, value, timeout=timeout)
 
     def incr(self, key: Octets, by: int = 1, *, timeout: float | None = None) -> int:
         """Add *by*, an absent key counting as 0 -> the new number."""
-        return self._wait(self._clerk.incr, key, by, timeout=timeout)
+        return self._write(Clerk.incr, key, by, timeout=timeout)
 
     def scan(
         self,
@@ -98,26 +139,71 @@ class BlockingClerk:
         timeout: float | None = None,
     ) -> list[tuple[bytes, bytes]]:
         """Keys with their values, in order of keys; see `Clerk.scan`."""
-        return self._wait(
-            self._clerk.scan, prefix, start=start, end=end, limit=limit, timeout=timeout
+        return self._read(
+            Clerk.scan, prefix, start=start, end=end, limit=limit, timeout=timeout
         )
 
     def execute(
         self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Any:
         """Execute any machine's command; see `Clerk.execute`."""
-        return self._wait(self._clerk.execute, command, answer=answer, timeout=timeout)
+        return self._write(Clerk.execute, command, answer=answer, timeout=timeout)
 
     def ask(
         self, command: Any, *, answer: Any = AnyAnswer, timeout: float | None = None
     ) -> Any:
         """The same for a command that only reads."""
-        return self._wait(self._clerk.ask, command, answer=answer, timeout=timeout)
+        return self._read(Clerk.ask, command, answer=answer, timeout=timeout)
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Finish the calls of other threads, forget the session, hang up."""
-        self._wait(self._clerk.close, timeout=timeout)
-        self._background.open.discard(self._clerk)
+        """Finish the calls of other threads, forget the session, hang up.
 
-    def _wait(self, call: Callable[..., Deferred[T]], *args: Any, **more: Any) -> T:
-        return self._background.run(call, *args, **more)
+        In a child that was forked, the connections of the parent stay as they
+        are."""
+        here, self._is_closed = self._conversation, True
+        if here is not None and here.background.is_usable:
+            # It is closed whatever comes; and if the thread ends, that is all.
+            with suppress(ClerkError):
+                self._run(here, InDoubt, Clerk.close, timeout=timeout)
+            here.background.open.discard(here.clerk)
+
+    def _read(self, call: Callable[..., Deferred[T]], *args: Any, **more: Any) -> T:
+        return self._run(self._begun(), NotExecuted, call, *args, **more)
+
+    def _write(self, call: Callable[..., Deferred[T]], *args: Any, **more: Any) -> T:
+        return self._run(self._begun(), InDoubt, call, *args, **more)
+
+    def _begun(self) -> _Conversation:
+        """The conversation of this process.  Raises NotExecuted."""
+        here = self._conversation
+        if here is None or not here.background.is_usable:
+            with exclusive():
+                here = self._conversation
+                if here is None or not here.background.is_usable:
+                    here = self._conversation = self._begin()
+        return here
+
+    def _begin(self) -> _Conversation:
+        if self._is_closed:
+            raise NotExecuted("the clerk is closed")
+        ground = background()
+        clerk = Clerk(ground.reactor, self._addresses, self._timeout, self._window)
+        ground.open.add(clerk)
+        return _Conversation(ground, clerk)
+
+    def _run(
+        self,
+        here: _Conversation,
+        unanswered: type[ClerkError],
+        call: Callable[..., Deferred[T]],
+        *args: Any,
+        timeout: float | None,
+        **more: Any,
+    ) -> T:
+        timeout_ms = self._timeout_ms if timeout is None else as_timeout_ms(timeout)
+        return here.background.run(
+            lambda: call(here.clerk, *args, timeout=timeout, **more),
+            None if timeout_ms is None else timeout_ms / 1000,
+            unanswered,
+            here.clerk.obstacle,
+        )

@@ -30,6 +30,9 @@ COMMAND_BYTES_MAX: Final = BODY_BYTES_MAX - 5
 QUEUE_MAX: Final = 65_536
 QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 
+#: When the time of a call is up, and how much time it had.
+Deadline = tuple[int, int]
+
 #: Calls by number -> the encoded command; in the order of the calls.
 Commands = dict[int, bytes]
 
@@ -51,7 +54,7 @@ class Calls:
     alone: set[int] = field(factory=set, init=False)
 
     #: Deadlines of calls that have not ended, sent or not.
-    deadlines_ms: dict[int, int] = field(factory=dict, init=False)
+    deadlines_ms: dict[int, Deadline] = field(factory=dict, init=False)
 
     #: The same as a heap; of calls that have ended it may hold leftovers, fewer
     #: than there are entries that count.
@@ -147,9 +150,9 @@ class Calls:
 
     # -- deadlines ---------------------------------------------------------------
 
-    def set_deadline(self, number: int, deadline_ms: int) -> None:
-        """From *deadline_ms* on, the call is due."""
-        self.deadlines_ms[number] = deadline_ms
+    def set_deadline(self, number: int, deadline_ms: int, now_ms: int) -> None:
+        """From *deadline_ms* on, the call is due; it is made at *now_ms*."""
+        self.deadlines_ms[number] = deadline_ms, deadline_ms - now_ms
         heappush(self._next_deadlines, (deadline_ms, number))
 
     def ended(self, numbers: Iterable[int]) -> None:
@@ -164,7 +167,7 @@ class Calls:
         while heap and heap[0][1] not in self.deadlines_ms:
             heappop(heap)
         if len(heap) > 2 * len(self.deadlines_ms) + 64:
-            heap[:] = [(at, number) for number, at in self.deadlines_ms.items()]
+            heap[:] = [(at, number) for number, (at, _) in self.deadlines_ms.items()]
             heapify(heap)
 
     def due(self, now_ms: int) -> list[int]:
@@ -180,6 +183,14 @@ class Calls:
     def deadline_ms(self) -> int | None:
         """The earliest deadline of all, or one that was earlier still."""
         return self._next_deadlines[0][0] if self._next_deadlines else None
+
+    def half_ms(self, quiet_ms: int) -> int | None:
+        """When half of the time of a call that has not ended is over, counted
+        from *quiet_ms* if it was called earlier; None: none has a deadline."""
+        halves = (
+            max(at - had, quiet_ms) + had // 2 for at, had in self.deadlines_ms.values()
+        )
+        return min(halves, default=None)
 
     # -- for simulators ----------------------------------------------------------
 
@@ -200,7 +211,7 @@ class Calls:
             self.last,
             *(tuple(self.writes.items()), tuple(self.reads.items())),
             frozenset(self.alone),
-            tuple((n, at - now_ms) for n, at in self.deadlines_ms.items()),
+            tuple((n, at - now_ms, had) for n, (at, had) in self.deadlines_ms.items()),
         )
 
 

@@ -31,6 +31,7 @@ from client.arguments import (
     as_step,
     as_timeout_ms,
     as_value,
+    as_window,
     encode_command,
 )
 from client.bodies import Ended, Outcome
@@ -111,7 +112,8 @@ class Clerk:
         self._reactor = reactor
         self._random = SystemRandom() if random is None else random
         seed = self._random.getrandbits(32)
-        self._conversation = Conversation(Whereabouts(seed), window)
+        where = Whereabouts(seed, tuple(addresses))
+        self._conversation = Conversation(where, as_window(window))
         around = Surroundings(self._conversation, reactor, self._random, self._happened)
         self._now_ms = around.now_ms
         self._lines = Lines(around, addresses)
@@ -238,6 +240,10 @@ class Clerk:
         now_ms = self._now_ms()
         self._happened(self._conversation.close(now_ms, self._due_ms(timeout, now_ms)))
         return closed
+
+    def obstacle(self) -> str:
+        """What stands between this clerk and an answer, for people."""
+        return self._conversation.whereabouts.obstacle
 
     # -- how a call is made ------------------------------------------------------
 

@@ -169,9 +169,7 @@ class Conversation:
         """A write was called -> its number.  Raises NotExecuted."""
         self._admit(command)
         number = self.calls.write(command)
-        if deadline_ms is not None:
-            self.calls.set_deadline(number, deadline_ms)
-        self.whereabouts.expect(now_ms)
+        self._expect(number, now_ms, deadline_ms)
         return number
 
     def read(
@@ -188,10 +186,15 @@ class Conversation:
         """
         self._admit(command)
         number = self.calls.read(command, alone=alone)
-        if deadline_ms is not None:
-            self.calls.set_deadline(number, deadline_ms)
-        self.whereabouts.expect(now_ms)
+        self._expect(number, now_ms, deadline_ms)
         return number
+
+    def _expect(self, number: int, now_ms: int, deadline_ms: int | None) -> None:
+        if deadline_ms is None:
+            self.whereabouts.expect(now_ms)
+        else:
+            self.calls.set_deadline(number, deadline_ms, now_ms)
+            self.whereabouts.expect(now_ms, (now_ms + deadline_ms) // 2)
 
     def _admit(self, command: bytes) -> None:
         if self._wrong_cluster:
@@ -241,6 +244,7 @@ class Conversation:
 
     def views_opened(self, hello: Hello) -> Ended:
         """A view service has introduced itself."""
+        self.whereabouts.views_opened()
         return self._check_cluster(hello.cluster) if hello.cluster else []
 
     def views_said(self, message: ViewIs, now_ms: int) -> Ended:
@@ -273,9 +277,12 @@ class Conversation:
         """The view service has closed the connection, and says why."""
         if goodbye.reason == "cluster":
             return self._leave(f"the view service says: {goodbye.text}")
-        if self.whereabouts.dial is None:
-            self.whereabouts.obstacle = f"the view service says: {goodbye.text}"
         return []
+
+    def views_failed(self, address: str, reason: str) -> None:
+        """The connection to the view service at *address* is lost, or could not
+        be made; the next attempt follows."""
+        self.whereabouts.views_failed(address, reason)
 
     def _check_cluster(self, cluster: bytes) -> Ended:
         mine = self.whereabouts.cluster
@@ -309,9 +316,14 @@ class Conversation:
         return refusal
 
     def link_closed(self, attempt: int, reason: str, now_ms: int) -> Ended:
-        """The connection of that number is gone, or could not be made."""
+        """The connection of that number is gone."""
         self.whereabouts.link_closed(attempt, reason, now_ms)
         return self._settle(now_ms)
+
+    def dial_failed(self, attempt: int, reason: str, now_ms: int) -> None:
+        """An attempt to make the connection of that number failed; the next one
+        follows."""
+        self.whereabouts.dial_failed(attempt, reason, now_ms)
 
     def received(self, attempt: int, message: Message, now_ms: int) -> Ended:
         """The server at the other end of that connection said something."""
@@ -327,7 +339,7 @@ class Conversation:
                 where.heard(now_ms)
                 ended = self._query_answered(query, body)
             case SessionOpened(session_id, birth):
-                where.expect(now_ms)
+                where.arrived(now_ms)
                 if self.session is not None and self.session.id == session_id:
                     self.session.opened(birth)
             case SessionClosed():
@@ -411,6 +423,9 @@ class Conversation:
             outcome = self._abandon(number, "its time was up")
             if outcome is not None:
                 ended.append((number, outcome))
+        if self.whereabouts.is_in_doubt(now_ms):
+            half_ms = self.calls.half_ms(self.whereabouts.quiet_ms)
+            self.whereabouts.half_over(half_ms, now_ms)
         return ended + self._settle(now_ms)
 
     def _settle(self, now_ms: int) -> Ended:

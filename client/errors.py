@@ -17,11 +17,21 @@ Nothing is ever called "failed" that may have happened: that is `InDoubt`
 
 from __future__ import annotations
 
+from typing import Any
+
 from wire.commands import NOT_A_NUMBER, TOO_LARGE
 
 
 class ClerkError(Exception):
-    """A call did not end with a result."""
+    """A call did not end with a result.
+
+    It can be pickled and copied, classes derived from it included.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default Python passes `args` to the constructor, which need not take
+        # them: a CommandError is made of a code and a text.
+        return _restored, (type(self), self.args), self.__dict__
 
 
 class InDoubt(ClerkError):
@@ -65,6 +75,11 @@ class TooLarge(CommandError):
 
     def __init__(self, text: str) -> None:
         super().__init__(TOO_LARGE, text)
+
+
+def _restored(kind: type[ClerkError], args: tuple[Any, ...]) -> ClerkError:
+    """An error of *kind* with these `args`, its constructor not called."""
+    return kind.__new__(kind, *args)
 
 
 def command_error(code: str, text: str) -> CommandError:

@@ -26,6 +26,7 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
+    Unreachable,
     ViewIs,
     Watch,
 )
@@ -46,9 +47,17 @@ class Surroundings:
         """The reactor's time in whole milliseconds."""
         return int(self.reactor.seconds() * 1000)
 
-    def dialler(self, owner: ViewsLine | PrimaryLine, whom: str, *at: str) -> Dialler:
-        """What dials somebody for *owner*."""
-        return Dialler(owner, CLERK, whom, at, self.reactor, self.random)
+    def dialler(self, owner: ViewsLine | PrimaryLine, role: str, *at: str) -> Dialler:
+        """A dialler that calls a process of *role* for *owner*."""
+        return Dialler(
+            owner,
+            CLERK,
+            role,
+            at,
+            self.reactor,
+            self.random,
+            failed=owner.dial_failed,
+        )
 
 
 class ViewsLine:
@@ -61,6 +70,7 @@ class ViewsLine:
         #: What of the conversation's counts was carried out.
         self._asks = 0
         self._redials = 0
+        self._reports = 0
 
     def adjust(self) -> None:
         """Ask, or dial anew, if that is wanted."""
@@ -70,6 +80,13 @@ class ViewsLine:
             self._dialler.start()
             if (link := self._dialler.link) is not None:
                 link.send(Watch())
+        if where.reports != self._reports:
+            self._reports = where.reports
+            # Without a link the report is lost; another follows while it lasts.
+            if (primary := where.view.primary) is not None and (
+                link := self._dialler.link
+            ) is not None:
+                link.send(Unreachable(primary.name))
         if where.views_redials != self._redials:
             self._redials = where.views_redials
             self._dialler.redial()
@@ -104,6 +121,10 @@ class ViewsLine:
             self._around.happened(conversation.views_said(message, now_ms))
             if conversation.whereabouts.cluster and not conversation.is_finished:
                 self._survey.begin(self._dialler.address)
+
+    def dial_failed(self, address: str, reason: str) -> None:
+        """There is no connection to *address*; the dialler tries again."""
+        self._around.conversation.views_failed(address, reason)
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The dialler makes it again; but it may have been refused."""
@@ -155,6 +176,12 @@ class PrimaryLine:
         now_ms = self._around.now_ms()
         ended = self._around.conversation.received(self._attempt, message, now_ms)
         self._around.happened(ended)
+
+    def dial_failed(self, address: str, reason: str) -> None:  # noqa: ARG002
+        """There is no connection; the dialler tries again."""
+        now_ms = self._around.now_ms()
+        self._around.conversation.dial_failed(self._attempt, reason, now_ms)
+        self._around.happened([])
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection is gone."""

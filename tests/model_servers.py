@@ -17,6 +17,7 @@ from wire.messages import (
     Hello,
     Member,
     Message,
+    Unreachable,
     ViewIs,
     Watch,
 )
@@ -32,6 +33,8 @@ class ModelViews:
     cluster: bytes = CLUSTER
     is_mute: bool = False
     asked: int = 0
+    #: Which primaries clerks could not reach.
+    unreachable: list[str] = field(factory=list)
     links: list[Link] = field(factory=list)
     listener: Listener = field(init=False)
     address: str = field(default="", init=False)
@@ -57,6 +60,8 @@ class ModelViews:
             self.asked += 1
             if not self.is_mute:
                 link.send(self.said)
+        elif isinstance(message, Unreachable):
+            self.unreachable.append(message.name)
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         self.links.remove(link)

@@ -30,8 +30,8 @@ PURE = {
     " server status views waits",
     "pbserver": "advert backup bodies door follower history limits log machine "
     "operations outbox pairs primary questions replica sessions store transfer",
-    "client": "arguments bodies calls closing conversation errors queries session "
-    "whereabouts",
+    "client": "arguments bodies calls closing conversation errors queries reasons "
+    "session whereabouts",
     "understudy": "history moments outcome picture pulse table",
 }
 PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[package])}

@@ -360,7 +360,7 @@ def keep_what_was_given_up(conversation: Conversation) -> None:
 
 
 def keep_a_deadline(conversation: Conversation) -> None:
-    conversation.calls.set_deadline(99, 1)
+    conversation.calls.set_deadline(99, 1, 0)
 
 
 def keep_what_went_alone(conversation: Conversation) -> None:

@@ -394,7 +394,8 @@ async def test_past_its_time_a_call_is_in_doubt_or_not_executed(
 @pytest_twisted.ensureDeferred
 async def test_with_nobody_there_nothing_was_executed_and_it_says_why() -> None:
     clerk = Clerk(reactor, "tcp:127.0.0.1:1", timeout=0.05)
-    with pytest.raises(NotExecuted, match="no view service has answered"):
+    said = r"the view service at tcp:127.0.0.1:1 \(connection refused\)"
+    with pytest.raises(NotExecuted, match=said):
         await clerk.put("k", "v")
     await clerk.close()
 
@@ -533,3 +534,22 @@ async def test_an_answer_that_is_no_text_ends_its_own_call_alone(
     clerk._happened([(broken.number, msgspec.Raw(b"\xa1\xff"))])  # type: ignore[attr-defined]
     assert await outcome(broken) is NotExecuted
     assert await other == b"v"
+
+
+# -- a primary that is out of reach ------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_view_service_learns_of_a_primary_that_cannot_be_reached(
+    cluster: ModelCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client.whereabouts.REPORT_MS", 100)
+    await cluster.s1.listener.close()
+    clerk = Clerk(reactor, cluster.views.address, timeout=10)
+    reading = outcome(clerk.get("k", timeout=3))
+    await until(lambda: cluster.views.unreachable, "the primary is reported")
+    assert cluster.views.unreachable == ["s1"]
+    cluster.fail_over()
+    assert await reading is None
+    assert cluster.views.unreachable == ["s1"]
+    await clerk.close()

@@ -56,8 +56,11 @@ def session_id(number: int) -> bytes:
 class Table:
     """A conversation, and a hand that plays everybody else."""
 
-    def __init__(self, window: int = 8, calls: Calls | None = None) -> None:
-        self.talk = Conversation(Whereabouts(seed=1), window, calls or Calls())
+    def __init__(
+        self, window: int = 8, calls: Calls | None = None, views: tuple[str, ...] = ()
+    ) -> None:
+        where = Whereabouts(seed=1, views=views)
+        self.talk = Conversation(where, window, calls or Calls())
         self.now_ms = 0
         self.ended: dict[int, Outcome] = {}
         self.sessions = 0

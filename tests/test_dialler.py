@@ -666,3 +666,39 @@ def test_stopping_while_dialling_is_no_failure(log):
     world.dialler.stop()
     world._factory().clientConnectionFailed(None, Failure(ConnectionLost()))
     assert list(log) == []
+
+
+# -- what its owner learns ---------------------------------------------------------
+
+
+def test_each_failure_is_reported_with_address_and_reason():
+    world = World(ONE, TWO)
+    world.dialler.start()
+    world.refuse()
+    world.wait_s()
+    world.accept(Goodbye("full", "too many"))
+    world.lose(ConnectionDone())
+    assert world.failed == [f"{ONE} {REFUSED}", f"{TWO} goodbye: full: too many"]
+    world.wait_s()
+    world.accept()
+    world.lose()
+    world.wait_s()
+    world.accept()
+    world.reactor.advance(SETTLED_S)
+    world.lose()
+    other = "Connection to the other side"
+    lost = f"connection lost: {other} was lost in a non-clean fashion."
+    assert world.failed[2:] == [f"{ONE} {lost}", f"{TWO} {lost}"]
+
+
+def test_what_was_ended_on_purpose_is_no_failure():
+    world = World()
+    world.dialler.start()
+    world.accept()
+    world.dialler.redial()
+    world.lose()
+    world.wait_s()
+    world.accept()
+    world.dialler.stop()
+    world.lose(ConnectionDone())
+    assert world.failed == []

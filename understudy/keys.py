@@ -194,7 +194,9 @@ def _why(error: NotExecuted, options: Namespace) -> str:
     where = " or ".join(views)
     trouble = NOTES.about(views)
     if not NOTES.has_reached(views):
-        trouble = trouble or "no connection to it was made, or it said no Hello"
+        if trouble:  # *text* names it
+            return f"{text}. Is it running?"
+        trouble = "no connection to it was made, or it said no Hello"
         return f"{text}. Is the view service at {where} running? ({trouble})"
     if not NOTES.stands(views) and not trouble.startswith("goodbye:"):
         return f"{text}. The view service at {where} was lost: {trouble}"

@@ -8,7 +8,6 @@ of it is remembered: for each address, why it was last of no use.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -22,14 +21,10 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from client.reasons import plain
+
 #: Keys of the events of `wire.logs`.
 _NAME, _VALUES = "understudy_event", "understudy_values"
-
-#: What Twisted makes of ECONNREFUSED.
-_REFUSED: Final = re.compile(
-    r"(Connection was refused by other side(: \d+)?[:.]? ?)?Connection refused\.?"
-    r"|Connection was refused by other side\."
-)
 
 #: How a reason begins if we closed the connection because we were done.
 _OURS: Final = "said goodbye: stopping:"
@@ -78,23 +73,10 @@ class Notes:
         elif "address" in values and "reason" in values:
             # That we hung up when all was said is nobody's trouble.
             if not str(values["reason"]).startswith(_OURS):
-                self.take(str(values["address"]), _plain(str(values["reason"])))
+                self.take(str(values["address"]), plain(str(values["reason"])))
         elif event.get("log_level") is LogLevel.critical:
             # A mistake of ours, which nobody else would hear of.
             sys.stderr.write(eventAsText(event) + "\n")
-
-
-def _plain(reason: str) -> str:
-    """Twisted says a refused connection three times over; and that we said
-    goodbye is of less interest than why."""
-    reason = _REFUSED.sub("connection refused", reason)
-    _, ours, why = reason.partition("said goodbye: ")
-    code, _, text = why.partition(": ")
-    if ours and code == "silent":
-        return f"the connection was accepted, but then there was {text}"
-    if ours and code in {"protocol", "too long"}:
-        return f"what answers there does not speak as it should: {text}"
-    return reason
 
 
 #: There is one log in a process, and so one of these.

@@ -35,10 +35,14 @@ class Ended(Exception):  # noqa: N818 -- an end, and not always an error
     """
 
     def __init__(self, exit_code: int, text: str, code: str = "") -> None:
-        super().__init__(text)
+        # `args` are what the constructor takes, so that it can be pickled.
+        super().__init__(exit_code, text, code)
         self.exit_code = exit_code
         self.text = text
         self.code = code or CODES[exit_code]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Interrupted(Exception):  # noqa: N818 -- nothing went wrong

@@ -45,7 +45,9 @@ WALKS: Final = ("tests/test_views_walk.py", "tests/test_views_safety.py")
 
 VIEWS: Final = "views views_memory viewservice views_words statefile"
 REPLICA: Final = "replica transfer attacks sessions log"
-CLERK: Final = "conversation conversation_faults clerk blocking"
+CLERK: Final = (
+    "conversation conversation_silence conversation_faults clerk clerk_silence blocking"
+)
 STORE: Final = "store store_bodies transfer pairs"
 
 #: Which test files look at a module, those that say most about it first.
@@ -82,6 +84,10 @@ TESTS: Final = {
     "client.queries": CLERK,
     "client.closing": CLERK,
     "client.whereabouts": CLERK,
+    "client.reasons": CLERK,
+    "client.errors": "exceptions",
+    "client.blocking": "blocking",
+    "client.background": "blocking",
     "wire.messages": f"codec {REPLICA}",
     "wire.codec": "codec links",
     "wire.link": "links sockets",

@@ -75,11 +75,14 @@ MUTANTS: Final = (
             put(
                 "client.whereabouts",
                 """
-            self._hung_ms = now_ms + _doubled(HANG_MS, self._hangs, HANG_MS_MAX)
+        if self.is_open and now_ms >= self._hung_ms:
+            self._hangs += 1
             self._connect()
 """,
                 """
-            self._hung_ms = now_ms + _doubled(HANG_MS, self._hangs, HANG_MS_MAX)
+        if self.is_open and now_ms >= self._hung_ms:
+            self._hangs += 1
+            self.quiet_ms = now_ms
 """,
             ),
         ),

@@ -38,8 +38,8 @@ _CONVERSATION = {
     "a write is given up": at(
         'return InDoubt(f"{why} after it was sent, before its answer: {obstacle}")'
     ),
-    "the view service turns a clerk away": at(
-        'self.whereabouts.obstacle = f"the view service says: {goodbye.text}"'
+    "the view service cannot be reached": at(
+        "self.whereabouts.views_failed(address, reason)"
     ),
     "another cluster": at("self._wrong_cluster = text"),
     "a message of an older connection": at(
@@ -47,7 +47,7 @@ _CONVERSATION = {
         "return []",
     ),
     "a session is opened that is not this one": at(
-        "where.expect(now_ms)",
+        "where.arrived(now_ms)",
         "if self.session is not None and self.session.id == session_id:",
         when="self.session is None or self.session.id != session_id",
     ),
@@ -128,7 +128,15 @@ _WHEREABOUTS = {
         "self._asked_ms = now_ms", "self.views_redials += 1"
     ),
     "a silence": at("self._silences += 1"),
-    "a connection that hangs": at("self._hangs += 1"),
+    "a connection that hangs": at(
+        "if self.is_open and now_ms >= self._hung_ms:", "self._hangs += 1"
+    ),
+    "half of a call's time is over": at(
+        "if self.is_in_doubt(now_ms):", "self._hangs += 1"
+    ),
+    "the primary cannot be reached": at(
+        "self.trouble = _unconnected(self.dial[1], reason)"
+    ),
 }
 
 _CALLS = {
