@@ -14,6 +14,7 @@ from tests.mutants import (
     own_names,
     own_primary,
     own_state,
+    own_stop,
     own_views,
     replication,
     searched,
@@ -38,6 +39,7 @@ MUTANTS: Final = (
     *own_daemons.MUTANTS,
     *own_identity.MUTANTS,
     *own_names.MUTANTS,
+    *own_stop.MUTANTS,
 )
 
 #: Pitfalls that cannot be written against this code, and why.
