@@ -46,9 +46,11 @@ class Server(Protocol):
 class _Peer:
     """One backup that is dialled; an owner of links."""
 
-    def __init__(self, server: Server, member: Member) -> None:
+    def __init__(self, server: Server, member: Member, stopped: set[Member]) -> None:
         self._server = server
         self._member = member
+        #: Those that said that they are stopping; this one adds itself.
+        self._stopped = stopped
 
     def hello(self) -> Hello:
         """What to say first; asked for when a connection has come about."""
@@ -68,6 +70,7 @@ class _Peer:
             return Goodbye("member", text)
         if (refusal := self._server.refusal(hello)) is not None:
             return refusal
+        self._stopped.discard(member)
         self._server.replica.link_made(member, link)
         self._server.changed()
         return None
@@ -78,6 +81,8 @@ class _Peer:
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection to the backup has ended; it is dialled again."""
+        if link.farewell is not None and link.farewell.reason == "stopping":
+            self._stopped.add(self._member)
         self._server.replica.link_lost(link)
         self._server.changed()
 
@@ -91,6 +96,12 @@ class Peers:
         self._random = random
         self._names = names_of(reactor)
         self._diallers: dict[Member, Dialler] = {}
+        self._stopped: set[Member] = set()
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """The names of those that said that they are stopping."""
+        return frozenset(member.name for member in self._stopped)
 
     def look_up(self, members: Iterable[Member]) -> None:
         """Look the names of these up in advance: whichever server becomes primary
@@ -106,6 +117,7 @@ class Peers:
         wanted = dict.fromkeys(members)
         for member in [each for each in self._diallers if each not in wanted]:
             self._diallers.pop(member).stop()
+            self._stopped.discard(member)
         for member in wanted:
             if member in self._diallers:
                 continue
@@ -116,7 +128,7 @@ class Peers:
                 _log.warning("peer.undiallable", name=member.name, text=str(error))
                 continue
             dialler = Dialler(
-                _Peer(self._server, member),
+                _Peer(self._server, member, self._stopped),
                 SERVER,
                 SERVER,
                 [member.address],

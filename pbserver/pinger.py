@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 
+from pbserver.departure import Registration
 from pbserver.replica import Replica
 from wire.invariants import guard
 from wire.links import Dialler, Link
@@ -92,6 +93,26 @@ class Pinger:
         self._survey = Survey(addresses, reactor, random, self._surveyed)
         #: Runs while no view service has accepted this server.
         self._missing: IDelayedCall | None = None
+        #: Does each ping say that this server is leaving?
+        self._leaving = False
+        #: The serial of the first one on this connection that did.
+        self._left: int | None = None
+        #: Was it answered, on this connection or an earlier one?
+        self.is_left = False
+        self._view_service_stopped = False
+
+    @property
+    def interval_s(self) -> float:
+        """The ping interval in seconds; 0 until the view service was reached."""
+        return self._interval_s
+
+    @property
+    def registration(self) -> Registration:
+        """How the connection to the view service stands."""
+        if self._dialler.link is not None:
+            return Registration.CONNECTED
+        stopped = self._view_service_stopped
+        return Registration.STOPPED if stopped else Registration.LOST
 
     def start(self) -> None:
         """Dial the view service, for ever."""
@@ -100,20 +121,30 @@ class Pinger:
 
     def stop(self) -> Deferred[None]:
         """Say that this server is leaving, and stop."""
-        self.ping(leaving=True)
+        self._leaving = True
+        self.ping()
         if self._interval.running:
             self._interval.stop()
         self._found()
         stopping = DeferredList([self._survey.stop(), self._dialler.stop()])
         return stopping.addCallback(lambda _: None)
 
-    def ping(self, *, leaving: bool = False) -> None:
+    def leave(self, *, leaving: bool) -> None:
+        """Ping as leaving from now on, or take that back.  The view service replaces
+        a server that is leaving as if it were dead."""
+        if leaving != self._leaving:
+            self._leaving, self._left, self.is_left = leaving, None, False
+            self.ping()
+
+    def ping(self) -> None:
         """Tell the view service what this server knows, now."""
         link = self._dialler.link
         if link is None:
             return
         replica = self._server.replica
         self._serial += 1
+        if self._leaving and self._left is None:
+            self._left = self._serial
         link.send(
             Ping(
                 self._serial,
@@ -122,7 +153,7 @@ class Pinger:
                 replica.synced,
                 replica.unreachable,
                 replica.report,
-                leaving,
+                self._leaving,
             )
         )
 
@@ -140,7 +171,8 @@ class Pinger:
             return self._other_cluster(link, hello.cluster)
         self._found()
         self._server.view_service_at(link.far_host)
-        self._serial = 0
+        self._serial, self._left = 0, None
+        self._view_service_stopped = False
         self._heard_s = self._reactor.seconds()
         self._server.replica.dead_pings = max(3, hello.dead_pings)
         interval_s = max(1, hello.ping_interval_ms) / 1000
@@ -175,6 +207,8 @@ class Pinger:
             # Its next Hello shows the view that this server is in.
             link.goodbye(refusal.reason, refusal.text)
             return
+        if self._left is not None and message.answers >= self._left:
+            self.is_left = True
         if message.answers == 0:
             self.ping()
 
@@ -185,6 +219,7 @@ class Pinger:
         farewell = link.farewell
         if farewell is None:
             return
+        self._view_service_stopped = farewell.reason == "stopping"
         if farewell.reason in FATAL:
             self._server.stop(f"{farewell.reason}: {farewell.text}")
         elif farewell.reason == "name in use":

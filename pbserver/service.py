@@ -9,6 +9,7 @@ protocol is here.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from random import Random, SystemRandom
@@ -17,10 +18,13 @@ from typing import Any
 from attrs import field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
 from twisted.python import usage
 
+from pbserver import departure
 from pbserver.advert import Advert, family_fault
 from pbserver.backup import Backup
+from pbserver.departure import Act, Departure, Standing
 from pbserver.limits import Limits
 from pbserver.loading import NoMachine, machine_factory
 from pbserver.peers import Peers
@@ -35,6 +39,7 @@ from wire.daemon import (
     callers_max,
     check_endpoint,
     failing,
+    on_next_stop,
     turn_end,
 )
 from wire.invariants import guard
@@ -62,6 +67,9 @@ ADVERTISE = (
 )
 
 PER_ADDRESS = "how many callers of each role may be connected from one address"
+#: While it stops, a server looks this often whether it may go, in seconds.  What
+#: keeps it for less is not logged.
+DEPARTURE_S = 0.1
 
 SPINNING = "microseconds to look again before sleeping, if events come faster"
 
@@ -151,7 +159,8 @@ class Settings:
 class ServerService(Logged, Service):
     """A running server; an owner of the links that others make to it.
 
-    *fail* is called with the reason when this process cannot go on.
+    *fail* is called with the reason when this process cannot go on.  While the
+    service stops, *on_next_stop* is given what to call if it is told to stop again.
     """
 
     def __init__(
@@ -160,10 +169,13 @@ class ServerService(Logged, Service):
         reactor: Any,
         random: Random,
         fail: Callable[[str], None],
+        *,
+        on_next_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._fail = fail
+        self._end = fail
+        self._on_next_stop = on_next_stop
         #: Learned from the view service, kept for this process's life.
         self.cluster = b""
         self._incarnation = random.getrandbits(64)
@@ -190,6 +202,12 @@ class ServerService(Logged, Service):
         self._at_turn_end = turn_end(reactor)
         #: The view as it was last told to the log.
         self._view = View()
+        #: This process cannot go on, so it must not wait when it stops.
+        self._has_failed = False
+        #: A stop that has begun, what ends the wait, and what was logged of it.
+        self._departure: Departure | None = None
+        self._departed: Deferred[None] | None = None
+        self._told_awaited = ""
 
     # -- starting and stopping -----------------------------------------------
 
@@ -220,11 +238,21 @@ class ServerService(Logged, Service):
         self._fail(f"cannot listen on {listen}: {failure.getErrorMessage()}")
 
     def stopService(self) -> Deferred[None]:
-        """Leave: the view service hears of it, and need not find out."""
+        """Go on until this server may go (`pbserver.departure`), then close.  The
+        view service is told, so it need not find out."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
+        self._departure = Departure(self._reactor.seconds())
+        departed: Deferred[None] = Deferred()
+        self._departed = departed
+        self._on_next_stop(self._hurry)
+        looking = LoopingCall(guard(self._depart))
+        looking.clock = self._reactor
+        looking.start(DEPARTURE_S)
+        await departed
+        looking.stop()
         closing: list[Deferred[Any]] = [
             self._pinger.stop(),
             self._peers.stop(),
@@ -232,9 +260,64 @@ class ServerService(Logged, Service):
         ]
         await DeferredList(closing)
 
+    def _hurry(self) -> None:
+        """Told to stop once more: at once, then."""
+        if self._departed is not None and self._departure is not None:
+            _log.warning("stop.hurried", awaited=departure.awaited(self._standing()))
+            self._departure.is_urgent = True
+            self._depart()
+
+    def _depart(self) -> None:
+        """Go, or do what is needed before."""
+        if self._departed is None or self._departure is None:
+            return
+        pinger, now_s = self._pinger, self._reactor.seconds()
+        standing = self._standing()
+        step = self._departure.step(
+            now_s, standing, pinger.interval_s, self.replica.dead_pings
+        )
+        if step.act is Act.GO or self._has_failed:
+            if step.abandons:
+                text = departure.lost(standing)
+                _log.critical("data.abandoned", entries=standing.entries, text=text)
+            departed, self._departed = self._departed, None
+            departed.callback(None)
+            return
+        if now_s - self._departure.since_s >= DEPARTURE_S:
+            self._tell_awaited(standing)
+        pinger.leave(leaving=step.act is Act.OFFER)
+
+    def _standing(self) -> Standing:
+        return departure.standing_of(
+            self.replica,
+            self._peers.stopped,
+            self._pinger.registration,
+            is_confirmed=self._pinger.is_left,
+        )
+
+    def _tell_awaited(self, standing: Standing) -> None:
+        awaited = departure.awaited(standing)
+        if awaited == self._told_awaited:
+            return
+        self._told_awaited = awaited
+        _log.warning(
+            "stop.delayed",
+            awaited=awaited,
+            entries=standing.entries,
+            verified={each.name: each.verified for each in standing.backups},
+            transfer_bytes=self.replica.report.transfer_bytes,
+            seconds_max=departure.STOP_S_MAX,
+            text="SIGTERM or SIGINT once more ends it at once",
+        )
+
     def stop(self, reason: str) -> None:
         """This server must not go on."""
         self._fail(f"server {self._settings.name} stops: {reason}")
+
+    def _fail(self, text: str) -> None:
+        self._has_failed = True
+        self._end(text)
+        self._depart()
 
     # -- who this is ---------------------------------------------------------
 
@@ -358,6 +441,8 @@ class ServerService(Logged, Service):
             if replica.synced:
                 _log.info("backups.synced", names=list(replica.synced))
             self._pinger.ping()
+        if self._departed is not None:
+            self._depart()
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
         """One write to each connection, however much there is to say on it."""
@@ -430,7 +515,13 @@ def makeService(options: Options) -> ServerService:
         connections_per_peer_max=options["connections-per-address"],
     )
     end = failing(reactor, options)
-    service = ServerService(settings, reactor, SystemRandom(), end)
+    service = ServerService(
+        settings,
+        reactor,
+        SystemRandom(),
+        end,
+        on_next_stop=functools.partial(on_next_stop, reactor),
+    )
     service.lines = lines_for(options, is_verbose=bool(options["verbose"]))
     heed_sigusr1(reactor, service.lines)
     return service

@@ -59,8 +59,9 @@ class Story:
         elif move == "zz":
             self.views.paused()
         elif move.startswith("!"):
-            link = self.before[move[1:]] = self.links.pop(move[1:])
-            self.views.disconnected(link)
+            name = move[1:].removesuffix("~")
+            link = self.before[name] = self.links.pop(name)
+            self.views.disconnected(link, stopped=move.endswith("~"))
         else:
             self.ping(move)
 

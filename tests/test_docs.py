@@ -246,7 +246,7 @@ def value(path: str) -> float:
         else:
             found = getattr(found, part)
         assert found is not None, parts[: at + 1]
-    seconds = parts[-1].lower().endswith(("_s", "_s_default"))
+    seconds = parts[-1].lower().endswith(("_s", "_s_default", "_s_max"))
     return found * 1000 if seconds else found
 
 

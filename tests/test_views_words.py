@@ -63,7 +63,11 @@ WAITS = {
     PAIR + ". . .": "primary: A: B",
     "A0 B0 A1 . . .": "primary: A",
     "A0 A1 A1~": "primary: A",
-    "A0 A1 A1~ !A": "lost",
+    "A0 A1 A1~ !A": "primary: A",
+    "A0 A1 A1~ !A~": "lost",
+    "A0 A1 A1~ !A~ A1": "backup",
+    PAIR + "A2~ !A~ B2~": "primary: B",
+    PAIR + "A2~ !A~ B2~ !B~": "lost",
     "A0 A1 !A . . . A'0": "lost",
     "A0 B0 A1 !A . . . A'0": "lost",
     "A0 . . .": "first server",
@@ -96,14 +100,18 @@ def test_a_wait_says_what_to_do() -> None:
 
 
 def test_the_only_holder_that_is_told_to_stop_is_not_waited_for() -> None:
-    """Its memory ends with it: when it calls again, it calls without its data."""
-    for moves, told in (
-        ("A0 A1 A1~", "the data is lost when A has ended"),
-        ("A0 A1 A1~ !A", "the data is lost. To begin again"),
+    """Its memory ends with it: when it calls again, it calls without its data.  Until
+    it has said Goodbye it may go on, and take back that it is leaving."""
+    leaving, ended = "said that it is stopping", "stopped, and its data with it"
+    for moves, evidence, told in (
+        ("A0 A1 A1~", leaving, "the data is lost when A has ended"),
+        ("A0 A1 A1~ !A", leaving, "the data is lost when A has ended"),
+        ("A0 A1 A1~ !A~", ended, "the data is lost. To begin again"),
+        (PAIR + "A2~ !A~ B2~", leaving, "the data is lost when B has ended"),
     ):
         wait = Story().tell(moves).views.waiting()
         assert wait is not None
-        assert "only A (said that it is stopping) held everything" in wait.text
+        assert f"({evidence}) held everything" in wait.text
         assert told in wait.text
         assert "calls again" not in wait.text
 

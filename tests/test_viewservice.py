@@ -62,6 +62,7 @@ class Caller:
         self.peer = f"caller {self.id}"
         self.world = world
         self.told: list[Message] = []
+        self.farewell: Goodbye | None = None
         self.refused = world.service.link_opened(self)
 
     def send(self, message: Message) -> None:
@@ -79,7 +80,8 @@ class Caller:
     def say(self, message: Message) -> None:
         self.world.service.received(self, message)
 
-    def leave(self) -> None:
+    def leave(self, *farewell: str) -> None:
+        self.farewell = Goodbye(*farewell) if farewell else None
         self.world.service.link_closed(self, "gone")
 
     def service_view(self) -> int:
@@ -290,6 +292,21 @@ def test_a_lost_connection_shows_in_two_ticks(path: Path) -> None:
     assert len(b.pushes()) == seen
     world.tick()
     assert len(b.pushes()) == seen + 1
+
+
+@pytest.mark.parametrize(
+    ("farewell", "code"),
+    [((), "primary"), (("stopping", ""), "lost"), (("protocol", ""), "primary")],
+)
+def test_f12_who_stopped_in_order_is_not_hoped_for(path, farewell, code) -> None:
+    world = World(path)
+    world.tick(3)
+    a = world.server("A")
+    a.ping(0)
+    a.ping(1)
+    a.ping(1, leaving=True)
+    a.leave(*farewell)
+    assert world.status()["waiting"]["code"] == code
 
 
 def test_v16_asking_is_no_ping(path: Path) -> None:

@@ -125,8 +125,9 @@ class Daemon:
             self.wake()
         self._signal(signal.SIGTERM)
 
-    def stop(self, seconds: float = 5.0) -> int:
-        """SIGTERM, and SIGKILL if that takes too long -> its exit code."""
+    def stop(self, seconds: float = 12.0) -> int:
+        """SIGTERM, and SIGKILL if that takes too long -> its exit code.  A server may
+        take 8 s to hand over what it holds; a second SIGTERM ends that wait."""
         if self.process is None:
             return 0
         self.terminate()

@@ -41,6 +41,7 @@ MODULES: Final = {
     "incr": "understudy.keys",
     "scan": "understudy.keys",
     "status": "understudy.status",
+    "ready": "understudy.ready",
     "watch": "understudy.watch",
     "verify": "understudy.verify",
     "up": "understudy.up",

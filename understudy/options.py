@@ -25,8 +25,9 @@ TIMEOUT_S_MAX: Final = 86_400.0
 _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,19}")
 
 _EPILOG: Final = """\
-exit codes:  0 done   1 the store said no   2 usage   3 in doubt: it may have
-been executed   4 not available: nothing was executed   5 a fault of the command
+exit codes:  0 done   1 the store said no, or: not ready   2 usage   3 in doubt:
+it may have been executed   4 not available: nothing was executed   5 a fault of
+the command
 
 A key or value that begins with a dash is written after a double dash:
 understudy put -- -key -value
@@ -214,6 +215,16 @@ def _add_cluster_commands(noun: _Noun) -> None:
         help="acknowledged: until the primary serves with the backups that it has up "
         "to date; safe: until those are as many as the view service was told to have",
     )
+    ready = noun("ready", "whether one server is up, or may be stopped, by exit code")
+    ready.add_argument("name", metavar="NAME", help="the server's --name")
+    ready.add_argument(
+        "--to",
+        choices=["serve", "stop"],
+        default="serve",
+        help="serve (default): it is primary, backup with everything, or idle; stop: "
+        "another living server holds everything that it holds",
+    )
+    ready.add_argument("--wait", action="store_true", help="until it is, or --timeout")
     noun("watch", "print every change of the view as it happens, until Ctrl-C")
     noun("verify", "compare the states of all members of the view, byte for byte")
 

@@ -87,13 +87,15 @@ class Roster:
             known = replace(known, machine=machine)
         return self._note(known, link, ping)
 
-    def disconnected(self, link: int) -> None:
+    def disconnected(self, link: int, *, stopped: bool = False) -> None:
         """A connection is gone.  A hint, not a proof: two more silent ticks mean
-        death, so at least one full interval is left for calling again."""
+        death, so at least one full interval is left for calling again.  *stopped*:
+        its Goodbye said that the process ends, which is for people to know."""
         for name, server in self.servers.items():
             if server.link == link and server.connected:
                 hint = 0 if self.grace else self.dead_pings - 2 - server.silent
-                self.servers[name] = replace(server, connected=False, hint=max(0, hint))
+                known = replace(server, stopped=stopped)
+                self.servers[name] = replace(known, connected=False, hint=max(0, hint))
 
     def tick(self) -> None:
         """One ping interval has passed."""

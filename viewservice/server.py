@@ -39,6 +39,9 @@ class Server(Struct, frozen=True, gc=False):
     hint: int = 0
     #: It said that it is stopping.
     leaving: bool = False
+    #: It said Goodbye when it closed its connection: the process has ended, and its
+    #: memory is gone.  One that is *leaving* may take that back.
+    stopped: bool = False
     #: What its last pings have shown of its own work, and for how many ticks that
     #: has not changed; 0: it shows nothing.
     progress: int = 0

@@ -265,7 +265,9 @@ class ViewService(Logged, Service):
         self._others.pop(link, None)
         if self._servers.pop(link.id, None) is not None:
             _log.debug("server.disconnected", peer=link.peer, reason=reason)
-            self.views.disconnected(link.id)
+            farewell = link.farewell
+            stopped = farewell is not None and farewell.reason == "stopping"
+            self.views.disconnected(link.id, stopped=stopped)
             self._follow()
 
     def _on_ping(self, link: Link, ping: Ping) -> None:

@@ -169,9 +169,10 @@ class Views:
         """Whether this view service has created that view."""
         return self.lineage.verdict(number) is Verdict.KNOWN
 
-    def disconnected(self, link: int) -> None:
-        """A connection is gone: a hint that its server is (rule 6)."""
-        self.roster.disconnected(link)
+    def disconnected(self, link: int, *, stopped: bool = False) -> None:
+        """A connection is gone: a hint that its server is (rule 6); *stopped* if its
+        Goodbye said so."""
+        self.roster.disconnected(link, stopped=stopped)
 
     def tick(self) -> None:
         """One ping interval has passed.

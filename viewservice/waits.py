@@ -118,10 +118,11 @@ def _nobody_eligible(views: Views) -> Wait:
         server = views.servers.get(member.name)
         if server is None or not member.is_same_copy(server.member):
             seen.append(f"{member.name} (restarted without its data)")
+        elif server.stopped:
+            seen.append(f"{member.name} (stopped, and its data with it)")
         elif server.leaving:
-            # It ends by its own decision, and its memory with it.
-            if server.connected:
-                stopping.append(member.name)
+            # It ends when another server has its data, or at last without that.
+            stopping.append(member.name)
             seen.append(f"{member.name} ({server.evidence()[1]})")
         else:
             hoped.append(member.name)

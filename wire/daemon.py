@@ -302,6 +302,23 @@ class Starter:
             self._stderr = None
 
 
+def on_next_stop(reactor: Any, call: Callable[[], None]) -> None:
+    """Have *reactor* call *call* on each SIGTERM and SIGINT from now on.
+
+    For a process that is stopping already, and takes its time: Twisted's handlers
+    would try to stop the reactor once more, which fails.  Twisted ends a process
+    by the signal that stopped it, and resets its handler for that.  A signal that is
+    ignored (``nohup``) stays so.
+    """
+
+    def handle(_: int, __: object) -> None:
+        reactor.callFromThread(call)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
 def _stop(reactor: Any) -> None:
     with contextlib.suppress(ReactorNotRunning):  # It is stopping already.
         reactor.stop()

@@ -304,7 +304,8 @@ class Ping(Message, frozen=True, tag=10):
     #: backups, a backup names its primary.
     unreachable: BackupNames = ()
     report: Report = Report()
-    #: The sender is stopping: count it as dead at once.
+    #: The sender is stopping: count it as dead at once.  It may go on until it has
+    #: been replaced, and a later ping may take this back.
     leaving: bool = False
     #: A counter of the sender's own work: it grows while requests that were read
     #: are handled and ticks come on time, whatever other processes do.

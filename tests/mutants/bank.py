@@ -15,6 +15,7 @@ from tests.mutants import (
     own_names,
     own_primary,
     own_state,
+    own_stop,
     own_strangers,
     own_views,
     replication,
@@ -41,6 +42,7 @@ MUTANTS: Final = (
     *own_daemons.MUTANTS,
     *own_identity.MUTANTS,
     *own_names.MUTANTS,
+    *own_stop.MUTANTS,
     *own_strangers.MUTANTS,
 )
 

@@ -149,8 +149,13 @@ class Process:
             end.is_gone = True
             network.ends.pop(end.id, None)
 
-    def shut_down(self, service: Service, done: Callable[[], None]) -> None:
-        """Stop *service* as twistd does, which must not take long; then *done*."""
+    def shut_down(
+        self,
+        service: Service,
+        done: Callable[[], None],
+        within_us: int = STOPPING_US,
+    ) -> None:
+        """Stop *service* as twistd does, which must not take longer; then *done*."""
 
         def be_gone() -> None:
             text = f"{self.name} cannot stop"
@@ -159,7 +164,7 @@ class Process:
         stopped: Deferred[None] = service.stopService()
         stopped.addCallback(lambda _: done())
         stopped.addErrback(lambda failure: self.breaks(failure.value))
-        self.later(STOPPING_US, be_gone)
+        self.later(within_us, be_gone)
 
     # -- who looks on ---------------------------------------------------------
 

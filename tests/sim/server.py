@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pbserver.departure import STOP_S_MAX
 from pbserver.limits import Limits
 from pbserver.primary import Primary
 from pbserver.service import ServerService, Settings
 from pbserver.sessions import Answer, Sessions
 from pbserver.store import Store
-from tests.sim.process import Process
+from tests.sim.agenda import S
+from tests.sim.process import STOPPING_US, Process
 from tests.sim.sockets import End
 from tests.sim.views import addresses
 from wire.addresses import format_address
@@ -24,6 +26,9 @@ PORT: Final = 7401
 
 #: Why a server stops that was told to.
 LEAVING: Final = "stopping"
+
+#: How long that may take, by a clock that may run slow.
+LEAVING_US: Final = int(STOP_S_MAX * 1.4 * S) + STOPPING_US
 
 
 class WatchedSessions(Sessions):
@@ -102,7 +107,8 @@ class ServerProcess(Process):
             self.reactor.callLater(0, self._shut_down)
 
     def _shut_down(self) -> None:
-        self.shut_down(self._service, self._ended)
+        within_us = LEAVING_US if self.stopped == LEAVING else STOPPING_US
+        self.shut_down(self._service, self._ended, within_us)
 
     def _ended(self) -> None:
         self.end()

@@ -26,7 +26,7 @@ from tests.sim.network import Network
 from tests.sim.observer import Observer
 from tests.sim.onlooker import Onlooker
 from tests.sim.process import Process
-from tests.sim.server import LEAVING, ServerProcess
+from tests.sim.server import ServerProcess
 from tests.sim.settings import Settings
 from tests.sim.sockets import End
 from tests.sim.streams import stream
@@ -142,10 +142,9 @@ class World:
     def stopped(self, server: ServerProcess, reason: str) -> None:
         """*server* stops by itself."""
         self.note(f"{server.name} stops: {reason}")
-        if reason != LEAVING or self.misfortune.is_over:
-            # Whatever supervises it starts it again.
-            start = functools.partial(self.start_server, server.name)
-            self.agenda.later(RESTART_US, start)
+        # Whatever supervises it starts it again.
+        start = functools.partial(self.start_server, server.name)
+        self.agenda.later(RESTART_US, start)
 
     def ended(self, clerk: ClerkProcess, call: Call) -> None:
         """A call has ended."""

@@ -161,22 +161,22 @@ _ROSTER = {
         "return None",
     ),
     "a hint": at(
-        "self.servers[name] = replace(server, connected=False, hint=max(0, hint))"
+        "self.servers[name] = replace(known, connected=False, hint=max(0, hint))"
     ),
     "a hint after silence": at(
-        "self.servers[name] = replace(server, connected=False, hint=max(0, hint))",
+        "self.servers[name] = replace(known, connected=False, hint=max(0, hint))",
         when="not self.grace and server.silent",
     ),
     "a second hint": at(
-        "self.servers[name] = replace(server, connected=False, hint=max(0, hint))",
+        "self.servers[name] = replace(known, connected=False, hint=max(0, hint))",
         when="server.hint",
     ),
     "a hint that comes too late": at(
-        "self.servers[name] = replace(server, connected=False, hint=max(0, hint))",
+        "self.servers[name] = replace(known, connected=False, hint=max(0, hint))",
         when="hint < 0",
     ),
     "a connection lost in the grace": at(
-        "self.servers[name] = replace(server, connected=False, hint=max(0, hint))",
+        "self.servers[name] = replace(known, connected=False, hint=max(0, hint))",
         when="self.grace",
     ),
     "a pause takes a hint back": at("self.servers[name] = replace(server, hint=0)"),
