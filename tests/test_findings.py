@@ -32,6 +32,8 @@ def test_the_tests_that_a_case_names_are_there(case: str) -> None:
     for path, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", ROWS[case][3]):
         tree = ast.parse((ROOT / path).read_text())
         names = {
-            node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+            node.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         assert name in names, f"{path} has no {name}"

@@ -278,7 +278,8 @@ REFUSALS = {
     "until the first is dead": (PAIR + ". . . B'0", ""),
     "a lost connection is no death": (PAIR + "!B . . B'0", "name in use"),
     "but silence is": (PAIR + "!B . . . B'0", ""),
-    "or leaving": (PAIR + "B2~ B'0", ""),
+    "nor is leaving, for it may pass its data on": (PAIR + "B2~ B'0", "name in use"),
+    "but a farewell is": (PAIR + "B2~ !B~ B'0", ""),
     "L7 a superseded one is never taken again": (
         PAIR + "!B . . . B'0 B2",
         "superseded",

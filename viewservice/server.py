@@ -61,8 +61,9 @@ class Server(Struct, frozen=True, gc=False):
 
     def holds_its_name(self, dead_pings: int) -> bool:
         """Whether another incarnation must be refused.  A lost connection is a
-        hint and takes no name away; silence for the whole dead time does."""
-        return not self.leaving and self.silent < dead_pings
+        hint and takes no name away; silence for the whole dead time does, and a
+        Goodbye.  One that is leaving may still pass its data on."""
+        return not self.stopped and self.silent < dead_pings
 
     def is_stuck(self, dead_pings: int) -> bool:
         """Whether it pings, and has done no work for as long as means death."""
@@ -91,6 +92,7 @@ class Server(Struct, frozen=True, gc=False):
             self.is_stuck(dead_pings) or self.stuck,
             self.damping,
             self.served,
+            self.stopped,
             self.superseded,
         )
 

@@ -214,8 +214,20 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.server",
-                "return not self.leaving and self.silent < dead_pings",
+                "return not self.stopped and self.silent < dead_pings",
                 "return self.connected and not self.is_dead(dead_pings)",
+            ),
+        ),
+    ),
+    Mutant(
+        "id-name-leaving",
+        "4.5",
+        "a server that is leaving loses its name while it passes its data on",
+        (
+            put(
+                "viewservice.server",
+                "return not self.stopped and self.silent < dead_pings",
+                "return not self.leaving and self.silent < dead_pings",
             ),
         ),
     ),

@@ -292,9 +292,9 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.server",
-                "return not self.leaving and self.silent < dead_pings",
+                "return not self.stopped and self.silent < dead_pings",
                 "return self.link != NO_LINK "
-                "and not self.leaving and self.silent < dead_pings",
+                "and not self.stopped and self.silent < dead_pings",
             ),
         ),
     ),
