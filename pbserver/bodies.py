@@ -9,13 +9,17 @@ stack of the process, and that differs between replicas.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final
 
 from wire.commands import COMMANDS_MAX
 
 #: How many items, nested ones included, `split` looks at before it gives up:
-#: 0.1 s at most, and far more than any command that makes sense needs.
-ITEMS_MAX: Final = 16 * COMMANDS_MAX
+#: 8 ms at most, and 32 for each of the commands that a clerk sends together.
+ITEMS_MAX: Final = 8 * COMMANDS_MAX
+
+#: The text of the refusal.
+TOO_MANY_ITEMS: Final = f"a body may have {ITEMS_MAX} items; this one has more"
 
 #: A command nested deeper than this makes no sense.
 DEPTH_MAX: Final = 64
@@ -55,6 +59,21 @@ def _shapes() -> list[_Shape | None]:
 
 _SHAPES: Final = _shapes()
 
+#: First byte of an item that is no more than itself and bytes of a fixed number
+#: -> how long it is; 0 for any other.
+_SCALARS: Final = tuple(
+    1 + shape[1] if shape is not None and not shape[0] and not shape[2] else 0
+    for shape in _SHAPES
+)
+
+
+class TooMany(Enum):
+    """A body that has too many items."""
+
+    ITEMS = TOO_MANY_ITEMS
+
+
+TOO_MANY: Final = TooMany.ITEMS
 
 #: Made once: most bodies have few commands.
 _SHORT_HEADERS: Final = tuple(bytes((0x90 | count,)) for count in range(16))
@@ -84,46 +103,63 @@ def count(body: bytes) -> int | None:
     return None
 
 
-def split(body: bytes) -> list[bytes | None] | None:
+def split(body: bytes) -> list[bytes | None] | TooMany | None:
     """The commands of a body, each as it came and perhaps nonsense inside; in
     place of one that is nested deeper than `DEPTH_MAX`, None.
 
-    None for a body that is no array, is cut off, goes on behind its end, or
-    has more than `ITEMS_MAX` items.
+    `TOO_MANY` for a body that has more than `ITEMS_MAX` items; None for one that
+    is no array, is cut off, or goes on behind its end.
     """
     commands = count(body)
-    if commands is None:
+    end = len(body)
+    if commands is None or commands > end:
         return None
     at = {0xDC: 3, 0xDD: 5}.get(body[0], 1)
     found: list[bytes | None] = []
-    looked = 0
+    room = ITEMS_MAX - commands
     for _ in range(commands):
         start = at
-        #: How many items are still to come, at each level that is open.
-        levels = [1]
-        deepest = 1
-        while levels:
-            if not levels[-1]:
-                levels.pop()
+        #: How many items are still to come on the innermost level that is open,
+        #: and on each around it.
+        left = 1
+        around: list[int] = []
+        deepest = 0
+        while left or around:
+            if not left:
+                left = around.pop()
                 continue
-            levels[-1] -= 1
-            looked += 1
-            if at >= len(body) or looked > ITEMS_MAX:
+            if at >= end:
                 return None
-            if (shape := _SHAPES[body[at]]) is None:
-                return None
-            width, size, items = shape
-            at += 1
-            if width:
-                length = int.from_bytes(body[at : at + width], "big")
-                at += width
-                if items:
-                    items *= length
-                else:
-                    size += length
-            at += size  # perhaps past the end, which the end will show
+            left -= 1
+            if size := _SCALARS[body[at]]:
+                at += size  # perhaps past the end, which the end will show
+                continue
+            at, items = _enter(body, at)
+            if items > end - at:
+                return None  # Every item takes a byte; or this begins none.
             if items:
-                levels.append(items)
-                deepest = max(deepest, len(levels))
-        found.append(body[start:at] if deepest <= DEPTH_MAX else None)
-    return found if at == len(body) else None
+                room -= items
+                if room < 0:
+                    return TOO_MANY
+                around.append(left)
+                left = items
+                deepest = max(deepest, len(around))
+        found.append(body[start:at] if deepest < DEPTH_MAX else None)
+    return found if at == end else None
+
+
+def _enter(body: bytes, at: int) -> tuple[int, int]:
+    """Where the item at *at* ends, or its first item begins; how many items are
+    inside.  More than can be if no item begins so."""
+    if (shape := _SHAPES[body[at]]) is None:
+        return at, len(body) + 1
+    width, size, items = shape
+    at += 1
+    if width:
+        length = int.from_bytes(body[at : at + width], "big")
+        at += width
+        if items:
+            items *= length
+        else:
+            size += length
+    return at + size, items

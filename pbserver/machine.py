@@ -6,6 +6,22 @@ machine is *deterministic*: the same bodies with the same stamps in the same
 order give the same state and the same answers on every computer, in every
 process.  No clock, no randomness, no set order, no `hash`, no floats that
 differ: time comes in as the stamp, and nothing else comes in.
+
+A server does one thing at a time.  While a machine works the server does not
+ping, and after the dead time (half a second unless told otherwise) it is
+replaced.  So a call should take a few milliseconds.  A machine whose calls may
+take longer has more, each of it optional:
+
+- `spent`, an attribute: what the last `apply` or `query` has cost, in units of
+  about a nanosecond.  It decides how many bodies are executed in one turn, and
+  no answer.  Without it a body counts as many units as it and its answer have
+  bytes.
+- `digest_cut()`: a `DigestCut`, instead of `digest` in one piece.
+- `finish()`: called once when all pieces are loaded, in a thread, before
+  anything else is asked of the machine.  Raises ValueError if what was loaded
+  makes no sense.  What takes long in loading belongs there.
+- `shed()`: called again and again on a machine that is no longer used, until it
+  returns False; each call frees a part of the state.
 """
 
 from __future__ import annotations
@@ -23,6 +39,19 @@ class Cut(Protocol):
 
     def close(self) -> None:
         """Free what the cut kept.  Closing twice is closing once."""
+
+
+class DigestCut(Protocol):
+    """The digest of a machine's state at one moment, computed piece by piece
+    while the machine goes on."""
+
+    def step(self, bytes_max: int) -> bytes | None:
+        """Compute on, for about *bytes_max* of the state -> the digest, equal to
+        what `StateMachine.digest` would have returned at that moment; None
+        while it is not complete."""
+
+    def close(self) -> None:
+        """Free what was kept.  Closing twice is closing once."""
 
 
 class StateMachine(Protocol):
@@ -44,11 +73,17 @@ class StateMachine(Protocol):
         """The same for commands that only read.  Changes nothing."""
 
     def cut(self) -> Cut:
-        """One exact cut of the state at this moment.  At most one is open."""
+        """One exact cut of the state at this moment.  At most one is open, a
+        `DigestCut` not counted."""
 
     def load(self, chunk: bytes) -> None:
         """Take in one piece of a cut, in order, into a machine that is fresh
         from the same factory.  Raises ValueError if it makes no sense."""
 
     def digest(self) -> bytes:
-        """Equal for equal states, in every process.  May cost a pass."""
+        """Equal for equal states, in every process.
+
+        The server does nothing else meanwhile, and is replaced if that takes
+        the dead time (half a second unless told otherwise).  A machine whose
+        state is greater than a pass of 20 ms offers `digest_cut`, too.
+        """

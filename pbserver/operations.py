@@ -1,11 +1,12 @@
 """
 What each command of the store does to its pairs, and what it answers.
 
-Pure.  Every operation takes the pairs, its command and *fit*, the most bytes
-that its answer may have (at least `ANSWER_BYTES_SURE`), and returns its answer
-encoded.  What is answered with a `Failed` has changed nothing.  Every text of a
-failure is written here: a library's wording may differ from one replica's
-version to the next one's, and answers may not.
+Pure.  Every operation takes the pairs, its command and the budget of its body,
+of which it pays what it costs beyond the price of any command, and returns its
+answer encoded, which is no longer than the budget allows (`Budget.fit`, at least
+`ANSWER_BYTES_SURE`).  What is answered with a `Failed` has changed nothing.
+Every text of a failure is written here: a library's wording may differ from one
+replica's version to the next one's, and answers may not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pbserver.budget import COPIED_BYTES_FREE, LONG_KEY_BYTES, Budget
 from pbserver.pairs import Pairs, Value
 from wire.commands import (
     COUNTER_MAX,
@@ -23,6 +25,7 @@ from wire.commands import (
     MALFORMED,
     NOT_A_NUMBER,
     NOT_A_READ,
+    OVER_BUDGET,
     SCAN_LIMIT_MAX,
     TOO_LARGE,
     VALUE_BYTES_MAX,
@@ -61,6 +64,11 @@ _NO_READ: Final = failed(NOT_A_READ, "a query only reads; send a batch to change
 _NO_ROOM: Final = failed(
     TOO_LARGE, "the answer to the batch is full; ask for this in a batch of its own"
 )
+#: The answer to every command that comes when the budget is used up.
+NO_WORK: Final = failed(
+    OVER_BUDGET,
+    "the commands before this one use up what one body may cost; send it in another",
+)
 _NO_NUMBER: Final = failed(
     NOT_A_NUMBER, "the value is no decimal number of at most 64 bits with sign"
 )
@@ -83,18 +91,26 @@ def number(value: Value) -> int | None:
     return found if canonical else None
 
 
-def _long_key(key: bytes) -> bytes:
+def _long_key(key: bytes, budget: Budget) -> bytes | None:
+    """Pay for a long key; the answer if it is too long."""
+    if len(key) <= KEY_BYTES_MAX:
+        budget.long_key(len(key))
+        return None
     return failed(
         TOO_LARGE, f"a key may have {KEY_BYTES_MAX} bytes; this one has {len(key)}"
     )
 
 
-def _set(pairs: Pairs, key: bytes, value: bytes, answer: bytes) -> bytes:
-    if len(key) > KEY_BYTES_MAX:
-        return _long_key(key)
+def _set(
+    pairs: Pairs, key: bytes, value: bytes, answer: bytes, budget: Budget
+) -> bytes:
+    if len(key) > LONG_KEY_BYTES and (refused := _long_key(key, budget)):
+        return refused
     if len(value) > VALUE_BYTES_MAX:
         return _long_value(len(value))
-    pairs.put(key, value)
+    old = pairs.put(key, value)
+    if old is not None and len(old) > COPIED_BYTES_FREE:
+        budget.freed(len(old))
     return answer
 
 
@@ -104,61 +120,86 @@ def _long_value(length: int) -> bytes:
     )
 
 
-def _get(pairs: Pairs, command: Get, fit: int) -> bytes:
-    if len(command.key) > KEY_BYTES_MAX:
-        return _long_key(command.key)
-    value = pairs.get(command.key)
+def _get(pairs: Pairs, command: Get, budget: Budget) -> bytes:
+    key = command.key
+    if len(key) > LONG_KEY_BYTES and (refused := _long_key(key, budget)):
+        return refused
+    value = pairs.get(key)
     if value is None:
         return _DONE
-    if len(value) + AROUND_BYTES > fit:
+    if len(value) + AROUND_BYTES > budget.fit:
         return _NO_ROOM
     return _encode(Ok(value))
 
 
-def _put(pairs: Pairs, command: Put, _fit: int) -> bytes:
-    return _set(pairs, command.key, command.value, _DONE)
+def _put(pairs: Pairs, command: Put, budget: Budget) -> bytes:
+    key, value = command.key, command.value
+    if len(key) > LONG_KEY_BYTES or len(value) > VALUE_BYTES_MAX:
+        return _set(pairs, key, value, _DONE, budget)
+    # As `_set` does, without its call: of all commands, this one comes most often.
+    old = pairs.put(key, value)
+    if old is not None and len(old) > COPIED_BYTES_FREE:
+        budget.freed(len(old))
+    return _DONE
 
 
-def _append(pairs: Pairs, command: Append, _fit: int) -> bytes:
-    if len(command.key) > KEY_BYTES_MAX:
-        return _long_key(command.key)
-    length = len(pairs.get(command.key) or b"") + len(command.suffix)
+def _append(pairs: Pairs, command: Append, budget: Budget) -> bytes:
+    key = command.key
+    if len(key) > LONG_KEY_BYTES and (refused := _long_key(key, budget)):
+        return refused
+    before = len(pairs.get(key) or b"")
+    length = before + len(command.suffix)
     if length > VALUE_BYTES_MAX:
         return _long_value(length)
-    return _encode(Ok(pairs.append(command.key, command.suffix)))
+    if before > COPIED_BYTES_FREE:
+        budget.copied(key, before)
+    return _encode(Ok(pairs.append(key, command.suffix)))
 
 
-def _delete(pairs: Pairs, command: Delete, _fit: int) -> bytes:
-    if len(command.key) > KEY_BYTES_MAX:
-        return _long_key(command.key)
-    return _YES if pairs.delete(command.key) else _NO
+def _delete(pairs: Pairs, command: Delete, budget: Budget) -> bytes:
+    key = command.key
+    if len(key) > LONG_KEY_BYTES and (refused := _long_key(key, budget)):
+        return refused
+    old = pairs.delete(key)
+    if old is None:
+        return _NO
+    if len(old) > COPIED_BYTES_FREE:
+        budget.freed(len(old))
+    return _YES
 
 
-def _cas(pairs: Pairs, command: Cas, _fit: int) -> bytes:
+def _cas(pairs: Pairs, command: Cas, budget: Budget) -> bytes:
     # What is too large is so whatever the comparison would say.
     fits = len(command.key) <= KEY_BYTES_MAX and len(command.value) <= VALUE_BYTES_MAX
     if fits and pairs.get(command.key) != command.expected:
+        if len(command.key) > LONG_KEY_BYTES:
+            budget.long_key(len(command.key))
         return _NO
-    return _set(pairs, command.key, command.value, _YES)
+    return _set(pairs, command.key, command.value, _YES, budget)
 
 
-def _incr(pairs: Pairs, command: Incr, _fit: int) -> bytes:
-    if len(command.key) > KEY_BYTES_MAX:
-        return _long_key(command.key)
-    value = pairs.get(command.key)
+def _incr(pairs: Pairs, command: Incr, budget: Budget) -> bytes:
+    key = command.key
+    if len(key) > LONG_KEY_BYTES and (refused := _long_key(key, budget)):
+        return refused
+    value = pairs.get(key)
     before = 0 if value is None else number(value)
     if before is None:
         return _NO_NUMBER
     after = before + command.by
     if not COUNTER_MIN <= after <= COUNTER_MAX:
         return _OUT_OF_RANGE
-    pairs.put(command.key, b"%d" % after)
+    pairs.put(key, b"%d" % after)
     return _encode(Ok(after))
 
 
-def _scan(pairs: Pairs, command: Scan, fit: int) -> bytes:
-    limit = min(command.limit, SCAN_LIMIT_MAX)
-    room = fit - AROUND_BYTES
+def _scan(pairs: Pairs, command: Scan, budget: Budget) -> bytes:
+    # Its ends are not kept to the bound of a key, so they are paid for here.
+    bound = max(len(command.start), len(command.end or b""))
+    if bound > LONG_KEY_BYTES:
+        budget.long_key(bound)
+    limit = min(command.limit, SCAN_LIMIT_MAX, budget.pairs())
+    room = budget.fit - AROUND_BYTES
     found: list[tuple[bytes, Value]] = []
     for key, value in pairs.items(command.start, command.end):
         room -= len(key) + len(value) + AROUND_BYTES
@@ -169,18 +210,19 @@ def _scan(pairs: Pairs, command: Scan, fit: int) -> bytes:
         found.append((key, value))
         if len(found) == limit:
             break
+    budget.found(len(found))
     return _encode(Ok(found))
 
 
-def _nothing(_pairs: Pairs, _command: None, _fit: int) -> bytes:
+def _nothing(_pairs: Pairs, _command: None, _budget: Budget) -> bytes:
     return _NO_COMMAND
 
 
-def _refuse(_pairs: Pairs, _command: Command, _fit: int) -> bytes:
+def _refuse(_pairs: Pairs, _command: Command, _budget: Budget) -> bytes:
     return _NO_READ
 
 
-Operation = Callable[[Pairs, Any, int], bytes]
+Operation = Callable[[Pairs, Any, Budget], bytes]
 Operations = dict[type[Command | None], Operation]
 
 #: What to do in a batch, by the type of command; None stands for nonsense.

@@ -1,5 +1,5 @@
 """
-Keys and values, in order of keys, with one exact cut taken out at leisure.
+Keys and values, in order of keys, with exact cuts taken out at leisure.
 
 Pure.  The pairs lie in *leaves*: ordinary dicts of a few hundred pairs each,
 every leaf holding one range of keys, the ranges in order.  Inside a leaf there
@@ -36,6 +36,12 @@ LEAF_PAIRS_MAX: Final = 340
 #: that deleting and putting the same keys does not split and join for ever.
 LEAF_PAIRS_MIN: Final = LEAF_PAIRS_MAX // 8
 
+#: A leaf whose keys are longer together is split, too: to sort keys that begin
+#: alike costs their lengths.  Only a key longer than `WIDE_KEY_BYTES` is looked
+#: at, so what short keys add to a leaf is bounded by their number.
+LEAF_KEY_BYTES_MAX: Final = 64 * 1024
+WIDE_KEY_BYTES: Final = 256
+
 #: A value that grew to more than this by appending is kept as a bytearray, so
 #: that the next append does not copy it all.
 GROWN_BYTES_MIN: Final = 4096
@@ -56,11 +62,11 @@ class Pairs:
     #: in leaf i + 1 or after.  One fewer than leaves.
     _fences: list[bytes] = field(factory=list)
 
-    #: The leaves that the open cut has not yet taken out, by identity (it keeps
-    #: them alive, so no identity is used twice); empty while no cut is open.
-    _needed: set[int] = field(factory=set, init=False)
-    _cut: PairsCut | None = field(default=None, init=False)
-    #: Keys that grew since the open cut was made: their bytearrays are not its.
+    #: How many open cuts have yet to take out a leaf, by the leaf's identity
+    #: (they keep it alive, so no identity is used twice); empty while none is open.
+    _needed: dict[int, int] = field(factory=dict, init=False)
+    _cuts: list[PairsCut] = field(factory=list, init=False)
+    #: Keys that grew since the last cut was made: their bytearrays are no cut's.
     _grown: set[bytes] = field(factory=set, init=False)
 
     # -- one key -----------------------------------------------------------------
@@ -69,23 +75,26 @@ class Pairs:
         """The value; None if there is no such key.  Valid until the next change."""
         return self._leaves[bisect_right(self._fences, key)].get(key)
 
-    def put(self, key: bytes, value: Value) -> None:
-        """Set the value."""
+    def put(self, key: bytes, value: Value) -> Value | None:
+        """Set the value -> the one that was there."""
         at = bisect_right(self._fences, key)
         leaf = self._leaves[at]
         if self._needed and id(leaf) in self._needed:
             leaf = self._own(at)
-        before = len(leaf)
+        before = leaf.get(key)
         leaf[key] = value
-        if len(leaf) != before:
+        if before is None:
             self.count += 1
-            if before >= LEAF_PAIRS_MAX:
+            if len(leaf) > LEAF_PAIRS_MAX or (
+                len(key) > WIDE_KEY_BYTES and _width(leaf) > LEAF_KEY_BYTES_MAX
+            ):
                 self._split(at)
+        return before
 
     def append(self, key: bytes, suffix: bytes) -> int:
         """Append to the value, an absent key counting as empty -> its length."""
         value = self.get(key)
-        if type(value) is bytearray and (self._cut is None or key in self._grown):
+        if type(value) is bytearray and (not self._cuts or key in self._grown):
             value += suffix
             return len(value)
         if value is None:
@@ -95,24 +104,24 @@ class Pairs:
         else:
             grown = bytearray(value)
             grown += suffix
-            if self._cut is not None:
+            if self._cuts:
                 self._grown.add(key)
         self.put(key, grown)
         return len(grown)
 
-    def delete(self, key: bytes) -> bool:
-        """Forget the key -> whether it was there."""
+    def delete(self, key: bytes) -> Value | None:
+        """Forget the key -> the value that was there."""
         at = bisect_right(self._fences, key)
         leaf = self._leaves[at]
         if key not in leaf:
-            return False
+            return None
         if self._needed and id(leaf) in self._needed:
             leaf = self._own(at)
-        del leaf[key]
+        value = leaf.pop(key)
         self.count -= 1
         if len(leaf) < LEAF_PAIRS_MIN and self._fences:
             self._join(at)
-        return True
+        return value
 
     # -- in order -----------------------------------------------------------------
 
@@ -132,11 +141,6 @@ class Pairs:
                 return
             yield from zip(keys, map(leaf.__getitem__, keys), strict=True)
 
-    def leaves(self) -> Iterator[list[Value]]:
-        """Everything in order, leaf by leaf, as key, value, key, value, ..."""
-        for leaf in self._leaves:
-            yield [part for key in sorted(leaf) for part in (key, leaf[key])]
-
     def last(self) -> bytes | None:
         """The greatest key."""
         # Only a lonely leaf may be empty: others have joined a neighbour.
@@ -146,23 +150,42 @@ class Pairs:
 
     def cut(self) -> PairsCut:
         """Everything as it is now, to be taken out while changes go on.  Costs
-        a list of the leaves.  Raises ValueError while another cut is open."""
-        if self._cut is not None:
-            raise ValueError("a cut is open already; close it first")
-        self._needed.update(map(id, self._leaves))
-        self._cut = PairsCut(self, self._leaves[::-1])
-        return self._cut
+        a list of the leaves.  Several cuts may be open."""
+        needed = self._needed
+        if self._cuts:
+            for leaf in self._leaves:
+                needed[id(leaf)] = needed.get(id(leaf), 0) + 1
+        else:
+            needed.update(dict.fromkeys(map(id, self._leaves), 1))
+        cut = PairsCut(self, self._leaves[::-1])
+        self._cuts.append(cut)
+        self._grown.clear()
+        return cut
 
     def release(self, leaf: Leaf) -> None:
-        """The cut has taken this leaf out."""
-        self._needed.discard(id(leaf))
+        """A cut has taken this leaf out."""
+        needed, name = self._needed, id(leaf)
+        if needed[name] > 1:
+            needed[name] -= 1
+        else:
+            del needed[name]
 
-    def closed(self, cut: PairsCut) -> None:
-        """That cut is closed."""
-        if self._cut is cut:
-            self._cut = None
+    def closed(self, cut: PairsCut, left: list[Leaf]) -> None:
+        """That cut is closed, and had these leaves still to take out."""
+        self._cuts.remove(cut)
+        if self._cuts:
+            for leaf in left:
+                self.release(leaf)
+        else:
             self._needed.clear()
             self._grown.clear()
+
+    def shed(self, pairs_max: int) -> bool:
+        """Free about that many pairs -> whether there are more.  What is left is
+        no map any more."""
+        while pairs_max > 0 and self._leaves:
+            pairs_max -= len(self._leaves.pop()) + 1
+        return bool(self._leaves)
 
     # -- leaves -------------------------------------------------------------------
 
@@ -173,6 +196,8 @@ class Pairs:
 
     def _split(self, at: int) -> None:
         leaf = self._leaves[at]
+        if len(leaf) < 2:
+            return
         keys = sorted(leaf)
         half = len(keys) // 2
         self._leaves[at : at + 1] = [
@@ -185,13 +210,20 @@ class Pairs:
         left = at - 1 if at else 0
         one, other = self._leaves[left : left + 2]
         if one and other:
-            if len(one) + len(other) > LEAF_PAIRS_MAX // 2:
+            if len(one) + len(other) > LEAF_PAIRS_MAX // 2 or (
+                _width(one) + _width(other) > LEAF_KEY_BYTES_MAX // 2
+            ):
                 return
             joined = one | other
         else:
             joined = one or other
         self._leaves[left : left + 2] = [joined]
         del self._fences[left]
+
+
+def _width(leaf: Leaf) -> int:
+    """How long its keys are together."""
+    return sum(map(len, leaf))
 
 
 @define(eq=False)
@@ -202,8 +234,9 @@ class PairsCut:
     #: The leaves that are still to be taken out, the next one last.
     _waiting: list[Leaf]
     #: The leaf that is being taken out, and its keys to come, the next one last.
-    _leaf: Leaf = field(factory=dict, init=False)
+    _leaf: Leaf | None = field(default=None, init=False)
     _keys: list[bytes] = field(factory=list, init=False)
+    _is_open: bool = field(default=True, init=False)
 
     def take(self, bytes_max: int, pairs_max: int) -> list[Value]:
         """The next pairs in order, as key, value, key, value, ...; at least one
@@ -214,6 +247,7 @@ class PairsCut:
             if not self._keys and not self._next_leaf():
                 break
             key = self._keys[-1]
+            assert self._leaf is not None
             value = self._leaf[key]
             # Five bytes at most to say how long each of the two is.
             room -= len(key) + len(value) + 10
@@ -226,10 +260,28 @@ class PairsCut:
             self._release()
         return taken
 
+    def take_leaf(self, bytes_max: int) -> list[Value]:
+        """The same as `take`, faster: all that is left of a leaf at once if its
+        values together are no longer than *bytes_max*."""
+        if not self._keys and not self._next_leaf():
+            return []
+        leaf = self._leaf
+        assert leaf is not None
+        if sum(map(len, leaf.values())) > bytes_max:
+            return self.take(bytes_max, len(leaf))
+        taken = [part for key in reversed(self._keys) for part in (key, leaf[key])]
+        self._keys = []
+        self._release()
+        return taken
+
     def close(self) -> None:
         """Free what was kept.  Closing twice is closing once."""
-        self._waiting, self._leaf, self._keys = [], {}, []
-        self._pairs.closed(self)
+        if not self._is_open:
+            return
+        self._is_open = False
+        left = self._waiting if self._leaf is None else [*self._waiting, self._leaf]
+        self._waiting, self._leaf, self._keys = [], None, []
+        self._pairs.closed(self, left)
 
     def _next_leaf(self) -> bool:
         self._release()
@@ -241,5 +293,6 @@ class PairsCut:
         return bool(self._keys)
 
     def _release(self) -> None:
-        self._pairs.release(self._leaf)
-        self._leaf = {}
+        if self._leaf is not None:
+            self._pairs.release(self._leaf)
+            self._leaf = None

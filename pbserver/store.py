@@ -3,8 +3,8 @@ The key/value store: the state machine that is replicated by default.
 
 Pure.  The law: whatever bytes come as a body, the answer is an array, and it
 depends on nothing but the bodies so far.  A command that makes no sense, is
-too large, or whose answer would not fit beside the others, gets a `Failed` of
-its own and leaves its neighbours alone.
+too large, comes when the body's budget is used up, or whose answer would not fit
+beside the others, gets a `Failed` of its own and leaves its neighbours alone.
 
 What the commands mean is in `wire.commands`, what they do in
 `pbserver.operations`; docs/design.md, section 9.
@@ -20,9 +20,11 @@ import msgspec
 from attrs import define, field
 
 from pbserver import bodies
+from pbserver.budget import COMMAND_WORK, Budget
 from pbserver.operations import (
     ANSWER_BYTES_SURE,
     AROUND_BYTES,
+    NO_WORK,
     READS,
     WRITES,
     Operations,
@@ -33,14 +35,20 @@ from wire.commands import (
     COMMANDS_MAX,
     KEY_BYTES_MAX,
     MALFORMED,
+    OVER_BUDGET,
     TOO_LARGE,
     VALUE_BYTES_MAX,
+    WORK_MAX,
     AnyCommand,
 )
 from wire.messages import BODY_BYTES_MAX
 
 #: Pairs in one piece of a cut: of small ones it is not the bytes that cost.
 PIECE_PAIRS_MAX: Final = 4096
+
+#: How long the answers of a body may be together, and what a first one may be
+#: longer than it is sure of.
+_FIT: Final = BODY_BYTES_MAX - AROUND_BYTES + ANSWER_BYTES_SURE
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(list[AnyCommand]).decode
@@ -51,13 +59,17 @@ _NO_BODY: Final = bodies.join([failed(MALFORMED, "the body is no array of comman
 _TOO_MANY: Final = bodies.join(
     [failed(TOO_LARGE, f"a batch may have {COMMANDS_MAX} commands; this one has more")]
 )
+_TOO_NESTED: Final = bodies.join([failed(OVER_BUDGET, bodies.TOO_MANY_ITEMS)])
 
 
 @define(eq=False)
 class Store:
     """Keys and values, both bytes, in order of keys."""
 
+    #: What the last body has cost, in units of `pbserver.budget`.
+    spent: int = field(default=0, init=False)
     _pairs: Pairs = field(factory=Pairs)
+    _budget: Budget = field(factory=Budget, init=False)
 
     # -- the state machine, see `pbserver.machine` --------------------------------
 
@@ -70,8 +82,7 @@ class Store:
         return self._answers(body, READS)
 
     def cut(self) -> StoreCut:
-        """The pairs at this moment, in order of keys.  ValueError while another
-        cut is open."""
+        """The pairs at this moment, in order of keys."""
         return StoreCut(self._pairs.cut())
 
     def load(self, chunk: bytes) -> None:
@@ -95,12 +106,19 @@ class Store:
 
     def digest(self) -> bytes:
         """16 bytes, equal for equal pairs whatever happened before.  A pass."""
-        digest = hashlib.blake2b(digest_size=16)
-        for leaf in self._pairs.leaves():
-            # How pairs are spread over leaves is history and not state, so the
-            # array's own header is left out.  The items delimit themselves.
-            digest.update(_encode(leaf)[len(bodies.header(len(leaf))) :])
-        return digest.digest()
+        cut = self.digest_cut()
+        while (digest := cut.step(bytes_max=1 << 20)) is None:
+            pass
+        return digest
+
+    def digest_cut(self) -> StoreDigest:
+        """The same, computed piece by piece while the store goes on."""
+        return StoreDigest(self._pairs.cut())
+
+    def shed(self) -> bool:
+        """Free some of the pairs -> whether there are more.  The store is useless
+        then."""
+        return self._pairs.shed(PIECE_PAIRS_MAX)
 
     def __len__(self) -> int:
         """The number of keys."""
@@ -111,24 +129,37 @@ class Store:
     def _answers(self, body: bytes, operations: Operations) -> bytes:
         # Only a long body can hold too many; they are not worth decoding.
         if len(body) > COMMANDS_MAX and (bodies.count(body) or 0) > COMMANDS_MAX:
+            self.spent = len(body)
             return _TOO_MANY
         commands: Sequence[AnyCommand | None] | None
         try:
             commands = _decode_body(body)
         except ValueError:  # every error of msgspec is one
-            if (commands := _salvage(body)) is None:
+            self.spent = COMMAND_WORK * COMMANDS_MAX
+            if (items := bodies.split(body)) is None:
                 return _NO_BODY
+            if isinstance(items, bodies.TooMany):
+                return _TOO_NESTED
+            commands = [_command(item) for item in items]
 
-        pairs = self._pairs
+        pairs, budget = self._pairs, self._budget
         answers: list[bytes] = []
-        #: How long the next answer may be: what all the others are sure of is theirs.
-        fit = BODY_BYTES_MAX - AROUND_BYTES - ANSWER_BYTES_SURE * (len(commands) - 1)
+        count = len(commands)
+        # What all the others are sure of is theirs.
+        budget.fit = _FIT - ANSWER_BYTES_SURE * count
+        budget.work = WORK_MAX - COMMAND_WORK * count
+        budget.copied_keys = None
         for command in commands:
-            answer = operations[type(command)](pairs, command, fit)
+            if budget.work < 0:
+                answers.append(NO_WORK)
+                continue
+            answer = operations[type(command)](pairs, command, budget)
             if len(answer) > ANSWER_BYTES_SURE:
-                fit -= len(answer) - ANSWER_BYTES_SURE
+                budget.fit -= len(answer) - ANSWER_BYTES_SURE
             answers.append(answer)
-        return bodies.join(answers)
+        joined = bodies.join(answers)
+        self.spent = WORK_MAX - budget.work + len(body) + len(joined)
+        return joined
 
 
 @define(eq=False)
@@ -147,12 +178,34 @@ class StoreCut:
         self._pairs.close()
 
 
-def _salvage(body: bytes) -> list[AnyCommand | None] | None:
-    """The commands of a body one by one, None for each that makes no sense;
-    None if it is no array at all."""
-    if (items := bodies.split(body)) is None:
+@define(eq=False)
+class StoreDigest:
+    """The digest of the pairs at one moment; see `pbserver.machine.DigestCut`."""
+
+    _pairs: PairsCut
+    _digest: hashlib.blake2b = field(
+        factory=lambda: hashlib.blake2b(digest_size=16), init=False
+    )
+
+    def step(self, bytes_max: int) -> bytes | None:
+        """Compute on -> the digest when no pairs are left."""
+        count = 0
+        while count < 2 * PIECE_PAIRS_MAX and bytes_max > 0:
+            taken = self._pairs.take_leaf(bytes_max)
+            if not taken:
+                self.close()
+                return self._digest.digest()
+            # How pairs are spread over pieces is no part of the state, so the
+            # array's own header is left out.  The items delimit themselves.
+            encoded = _encode(taken)
+            self._digest.update(encoded[len(bodies.header(len(taken))) :])
+            bytes_max -= len(encoded)
+            count += len(taken)
         return None
-    return [_command(item) for item in items]
+
+    def close(self) -> None:
+        """Free what was kept.  Closing twice is closing once."""
+        self._pairs.close()
 
 
 def _command(item: bytes | None) -> AnyCommand | None:

@@ -196,18 +196,51 @@ def test_pieces_are_as_long_as_asked_for() -> None:
     assert all(len(part) <= 2000 for part in pieces(filled(3000, b"v"), 2000))
 
 
-def test_only_one_cut_is_open() -> None:
+def test_a_cut_that_is_closed_twice_closes_no_other() -> None:
     store = filled(3)
     cut = store.cut()
-    with pytest.raises(ValueError, match="open already"):
-        store.cut()
     cut.close()
     other = store.cut()
-    cut.close()  # is done already, and must not close the other
+    cut.close()
     do(store, Delete(b"00000"))
     assert len(loaded([other.take(10_000)])) == 3
-    with pytest.raises(ValueError, match="open already"):
-        store.cut()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_each_of_several_cuts_is_of_its_moment(data: st.DataObject) -> None:
+    """Digest cuts among them: a digest is computed beside a transfer."""
+    store, model = Store(), Model()
+    do(store, *(Put(b"%03d" % n, bytes(5000 * (n % 2))) for n in range(700)))
+    model.pairs = everything(store)
+    cuts: list[tuple[Any, dict[bytes, bytes], list[bytes]]] = []
+    digests: list[tuple[Any, bytes]] = []
+    for _ in range(data.draw(st.integers(1, 12))):
+        match data.draw(st.sampled_from(["cut", "digest", "take", "close", "do"])):
+            case "cut":
+                cuts.append((store.cut(), dict(model.pairs), []))
+            case "digest":
+                digests.append((store.digest_cut(), store.digest()))
+            case "take" if cuts:
+                cut, _, parts = data.draw(st.sampled_from(cuts))
+                parts.append(cut.take(200_000))
+            case "close" if len(cuts) > 1:
+                cuts.pop(data.draw(st.integers(0, len(cuts) - 1)))[0].close()
+            case _:
+                key = b"%03d" % data.draw(st.integers(0, 700))
+                kinds = (Append(key, bytes(5000)), Put(key, b"new"), Delete(key))
+                command = data.draw(st.sampled_from(kinds))
+                assert do(store, command) == [model.do(command)]
+    for cut, pairs, parts in cuts:
+        rest = list(iter(lambda cut=cut: cut.take(200_000), b""))
+        cut.close()
+        assert everything(loaded(filter(None, [*parts, *rest]))) == pairs
+    for digest_cut, digest in digests:
+        while (found := digest_cut.step(100_000)) is None:
+            pass
+        assert found == digest
+    assert store._pairs._needed == {}
+    assert everything(store) == model.pairs
 
 
 def test_a_closed_cut_gives_nothing_and_keeps_nothing() -> None:

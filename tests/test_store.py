@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbserver import operations
+from pbserver.budget import Budget
 from pbserver.store import Store
 from tests.stores import (
     LONG_KEY,
@@ -245,7 +246,7 @@ def test_every_answer_without_values_is_within_what_is_sure() -> None:
     number = encode([Ok(COUNTER_MIN)])
     texts = [value for value in vars(operations).values() if isinstance(value, bytes)]
     texts += [
-        operations._long_key(bytes(BODY_BYTES_MAX)),
+        operations._long_key(bytes(BODY_BYTES_MAX), Budget(0)) or b"",
         operations._long_value(2**25),
     ]
     assert len(texts) >= 10

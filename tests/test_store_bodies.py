@@ -23,6 +23,7 @@ from wire.commands import (
     COMMANDS_MAX,
     MALFORMED,
     NOT_A_READ,
+    OVER_BUDGET,
     TOO_LARGE,
     Append,
     Cas,
@@ -60,7 +61,7 @@ BODIES: dict[str, tuple[bytes, list[Any]]] = {
         [MALFORMED, None],
     ),
     "deep nonsense": (b"\x92" + DEEP + encode(Get(b"k")), [MALFORMED, None]),
-    "deeper than any stack": (b"\x91" * 200_000 + b"\xc0", [MALFORMED]),
+    "deeper than any stack": (b"\x91" * 200_000 + b"\xc0", [OVER_BUDGET]),
     "an array with a long header": (
         b"\xdd\x00\x00\x00\x01" + encode(Get(b"k")),
         [None],
@@ -122,7 +123,9 @@ def test_too_many_commands_are_refused_as_one() -> None:
 
 def test_nonsense_of_endless_detail_is_refused_as_one() -> None:
     body = b"\x92\xc0\xdd\x00\x10\x00\x00" + b"\xc0" * (1 << 20)
-    assert outcomes(Store().apply(body, 0)) == [MALFORMED]
+    assert outcomes(Store().apply(body, 0)) == [OVER_BUDGET]
+    # What claims more items than it has bytes is no body.
+    assert outcomes(Store().apply(body[:-1], 0)) == [MALFORMED]
 
 
 @pytest.mark.parametrize("depth", [0, 300, 800])

@@ -19,9 +19,14 @@ VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
 #: A scan returns at most this many pairs, whatever its limit says.
 SCAN_LIMIT_MAX: Final = 10_000
 
-#: A body with more commands is refused as a whole, by one single answer; it
-#: bounds how long one body keeps everybody else waiting.
-COMMANDS_MAX: Final = 16_384
+#: A body with more commands is refused as a whole, by one single answer.  It is
+#: part of the bound on how long one body occupies a replica; see `WORK_MAX`.
+COMMANDS_MAX: Final = 4096
+
+#: The budget of one body, in units of work of about a nanosecond; see
+#: `pbserver.budget` for the prices.  A command that comes when it is used up is
+#: answered with `OVER_BUDGET`.
+WORK_MAX: Final = 8 * 1024 * 1024
 
 #: Counters are signed 64 bit.
 COUNTER_MIN: Final = -(2**63)
@@ -86,7 +91,7 @@ class Incr(Command, frozen=True, tag=5):
 class Scan(Command, frozen=True, tag=6):
     """Pairs with start <= key < end (None: to the last), in order of keys
     -> at most *limit* pairs [key, value], and fewer if they would not fit into
-    one answer; ask again from the last key + b"\\x00"."""
+    one answer or into the body's budget; ask again from the last key + b"\\x00"."""
 
     start: bytes
     end: bytes | None
@@ -119,6 +124,9 @@ NOT_A_NUMBER: Final = "not a number"
 TOO_LARGE: Final = "too large"
 MALFORMED: Final = "malformed"
 NOT_A_READ: Final = "not a read"
+#: The commands before this one have used up the budget of their body.  Alone in
+#: a body it will be executed.
+OVER_BUDGET: Final = "over budget"
 #: Only from machines that are written one command at a time: the command was
 #: executed, but its answer cannot be told; or it stopped half-way.
 ANSWER_LOST: Final = "answer lost"
