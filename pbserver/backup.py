@@ -14,9 +14,10 @@ from __future__ import annotations
 from attrs import define, field
 
 from pbserver.history import History
+from pbserver.limits import Limits
 from pbserver.log import is_later
 from pbserver.outbox import Link, Outbox
-from pbserver.transfer import Incoming
+from pbserver.transfer import Incoming, Job
 from wire.messages import (
     Accepted,
     Forward,
@@ -34,6 +35,7 @@ class Backup:
 
     view: View
     history: History
+    limits: Limits
     out: Outbox
 
     verified: int = field(init=False)
@@ -44,10 +46,20 @@ class Backup:
     silent_ticks: int = field(default=0, init=False)
     #: A snapshot that is not whole yet; until it is, the old log stands.
     incoming: Incoming | None = field(default=None, init=False)
+    #: What is to be done in a thread before it can be installed, until the
+    #: service has come for it.
+    job: Job | None = field(default=None, init=False)
     #: The round that is to be echoed with the next flush.
     _echo: int | None = field(default=None, init=False)
-    #: The last Forward of this turn: it says how far all is committed.
+    #: The last round that came.
+    _round: int = field(default=0, init=False)
+    #: The last Forward, until all is applied that it says is committed.
     _told: Forward | None = field(default=None, init=False)
+    #: Was a turn too short to apply all of it?  Until it is done, nothing more is
+    #: reported as accepted than `_accepted`: who executes slower than its primary
+    #: would fall behind without end, and have all that to do when it takes over.
+    _lags: bool = field(default=False, init=False)
+    _accepted: int = field(init=False)
     #: Why this copy must not go on, if so.
     diverged: str | None = field(default=None, init=False)
 
@@ -55,17 +67,25 @@ class Backup:
     def _committed(self) -> int:
         return self.history.commit
 
+    @_accepted.default
+    def _nothing_yet(self) -> int:
+        return self.history.commit
+
     def continue_from(self, before: Backup) -> None:
         """A newer view has the same primary and this backup: a transfer goes
         on; how far the log is verified does not count any more."""
         self.link = before.link
-        self.incoming = before.incoming
+        self.incoming, self.job = before.incoming, before.job
+
+    def resign(self) -> None:
+        """A newer view has another primary, or another part for this server."""
+        self._drop_incoming()
 
     def on_greet(self, link: Link) -> None:
         """This view's primary asks where we stand."""
         if link != self.link:
             # A transfer lives on one connection.
-            self.incoming = None
+            self._drop_incoming()
             self.link = link
         self.silent_ticks = 0
         self._echo = None
@@ -94,7 +114,8 @@ class Backup:
                 return
             verified = entry.index
         self.verified = verified
-        self._echo, self._told = forward.round, forward
+        self._echo = self._round = forward.round
+        self._told = forward
 
     def on_snapshot_part(self, part: SnapshotPart) -> None:
         """Take in a part of a snapshot; install it when it is whole.
@@ -105,10 +126,11 @@ class Backup:
         self.silent_ticks = 0
         if part.index <= self.verified:
             # It must not replace what was accepted after it.
-            self.incoming = None
+            self._drop_incoming()
             self._tell_position()
             return
         if part.part == 0:
+            self._drop_incoming()
             self.incoming = Incoming(self.history.fresh())
         incoming = self.incoming
         try:
@@ -117,15 +139,44 @@ class Backup:
             self._check(part)
             whole = incoming.load(part)
         except ValueError as error:
-            # On a new connection the transfer starts again.
-            self.incoming = None
-            self.out.send(self.link, Goodbye("protocol", f"snapshot: {error}"))
+            self._fail(error)
             return
-        if whole:
-            self.incoming = None
-            self.history.install(incoming.state)
-            self.verified = self.history.commit
-        self.out.send(self.link, SnapshotHave(part.part))
+        if not whole:
+            self.out.send(self.link, SnapshotHave(part.part))
+        elif incoming.job is not None:
+            self.job = incoming.job
+        else:
+            self._install(incoming)
+
+    def finished(self, job: Job, error: ValueError | None) -> None:
+        """*job* is done; nothing came of it if *error* says why."""
+        incoming = self.incoming
+        if incoming is None or incoming.job is not job:
+            return  # The transfer that it was for has ended meanwhile.
+        if error is not None:
+            self._fail(error)
+        elif incoming.state.index <= self.verified:
+            self._drop_incoming()
+            self._tell_position()
+        else:
+            self._install(incoming)
+
+    def _install(self, incoming: Incoming) -> None:
+        self.incoming = self.job = None
+        self.history.install(incoming.state)
+        self.verified = self.history.commit
+        self.out.send(self.link, SnapshotHave(incoming.next_part - 1))
+
+    def _fail(self, error: ValueError) -> None:
+        # On a new connection the transfer starts again.
+        self._drop_incoming()
+        self.out.send(self.link, Goodbye("protocol", f"snapshot: {error}"))
+
+    def _drop_incoming(self) -> None:
+        incoming, self.incoming, self.job = self.incoming, None, None
+        if incoming is not None and incoming.job is None:
+            # A thread may be at work on the other.
+            self.history.drop(incoming.state)
 
     def _check(self, part: SnapshotPart) -> None:
         """ValueError if the snapshot cannot be of this view's history."""
@@ -140,17 +191,24 @@ class Backup:
     def link_lost(self, link: Link) -> None:
         """A connection has ended."""
         if link == self.link:
-            self.link = self.incoming = self._echo = None
+            self._drop_incoming()
+            self.link = self._echo = None
 
     def tick(self) -> None:
         """An interval has passed."""
         self.silent_ticks += 1
+        if self._lags and self.link is not None:
+            # What it reads meanwhile may be long and come in slowly, between the
+            # parts of its work.  Its primary need not take it for dead.
+            self._echo = self._round
 
     def flush(self) -> None:
         """Echo the last round of this turn."""
         if self._echo is not None:
+            if not self._lags:
+                self._accepted = self.verified
             accepted = Accepted(
-                self.view.number, self._echo, self.verified, self.history.commit
+                self.view.number, self._echo, self._accepted, self.history.commit
             )
             self._echo = None
             self.out.send(self.link, accepted)
@@ -158,22 +216,41 @@ class Backup:
     def settle(self) -> None:
         """Apply what is committed: the primary waits for an echo, and for this
         nobody does."""
-        forward, self._told = self._told, None
+        forward = self._told
         if forward is None:
             return
         history = self.history
         upto = min(forward.commit, self.verified)
         if upto > history.commit:
+            state = history.state
+            stop = state.work + self.limits.turn_work_max
             for entry in history.log.between(history.commit, upto):
                 history.apply(entry)
+                if state.work >= stop:
+                    break
             if history.is_long:
                 history.trim(history.commit)
+            if history.commit < upto:
+                # Everybody else gets their turn before the rest.
+                self._lags = True
+                return
+        self._told = None
+        if self._lags:
+            self._lags = False
+            if self.verified > self._accepted and self.link is not None:
+                self._echo = self._round
         chain = history.state.chain
         if forward.commit == history.commit and forward.chain != chain:
             self.diverged = (
                 f"the answers up to entry {forward.commit} give {chain:08x} here,"
                 f" and {forward.chain:08x} at the primary"
             )
+
+    @property
+    def is_behind(self) -> bool:
+        """Is there more to apply or to send, which waits for nothing but the
+        next turn?"""
+        return self._lags or self._echo is not None
 
     def _tell_position(self) -> None:
         log = self.history.log

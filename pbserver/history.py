@@ -14,19 +14,16 @@ part, so a clock that jumps can neither age a session nor revive it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from attrs import define, field
 
+from pbserver.digests import Digests
+from pbserver.discard import Discard
 from pbserver.log import Log
 from pbserver.outbox import Link
 from pbserver.sessions import Answer, Sessions
 from wire.bounds import POSITION_MAX
-from wire.messages import DigestIs, Entry, Request
-
-#: How many questions for the digest at a later index may wait; one more is
-#: answered at once, without a digest.
-DIGESTS_MAX: Final = 64
+from wire.messages import Entry, Request
 
 
 @define
@@ -45,10 +42,11 @@ class History:
     #: When the last entry came.
     _got_ms: int = field(default=0, init=False)
 
-    #: index -> who wants to know the digest of the state there.
-    digests: dict[int, list[Link]] = field(factory=dict, init=False)
-    #: Digests to be told.
-    told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
+    digests: Digests = field(factory=Digests, init=False)
+    discard: Discard = field(factory=Discard, init=False)
+    #: How often a part was done of work that is done in parts and is none of
+    #: `Sessions.work`.
+    steps: int = field(default=0, init=False)
 
     @state.default
     def _first_state(self) -> Sessions:
@@ -88,10 +86,12 @@ class History:
 
     def apply(self, entry: Entry) -> Answer | None:
         """Apply the entry after the commit index, which commits it here."""
-        answer = self.state.apply(entry)
-        if self.digests and entry.index in self.digests:
-            for link in self.digests.pop(entry.index):
-                self._tell_digest(link)
+        state, digests = self.state, self.digests
+        if not digests.waiting:
+            return state.apply(entry)
+        digests.leaving(state)
+        answer = state.apply(entry)
+        digests.reached(state)
         return answer
 
     def install(self, state: Sessions) -> None:
@@ -101,12 +101,12 @@ class History:
             # The same identity: what follows it here is still worth keeping.
             self.log.forget(state.index)
         else:
+            self.discard.items(self.log.entries)
             self.log.restart(state.view, state.index, state.stamp_ms)
             self._got_ms = self.now_ms
+        self.drop(self.state)
         self.state = state
-        for index in [index for index in self.digests if index <= state.index]:
-            for link in self.digests.pop(index):
-                self.told.append((link, DigestIs(state.index, state.chain, b"")))
+        self.digests.leaving(state)
 
     @property
     def is_long(self) -> bool:
@@ -122,33 +122,24 @@ class History:
             upto = log.reach(log.base_index, over + self.tail_bytes_kept // 8)
             log.forget(min(upto, floor))
 
-    def want_digest(self, link: Link, index: int) -> None:
-        """Somebody wants the digest at *index*; 0: only wants to know where
-        this server is."""
-        if index == self.commit and index > 0:
-            self._tell_digest(link)
-        elif index > self.commit and self._digests_wanted < DIGESTS_MAX:
-            self.digests.setdefault(index, []).append(link)
-        else:
-            self.told.append((link, DigestIs(self.commit, self.state.chain, b"")))
-
-    @property
-    def _digests_wanted(self) -> int:
-        return sum(map(len, self.digests.values()))
-
     def link_lost(self, link: Link) -> None:
         """Nobody listens there any more."""
-        for index, links in list(self.digests.items()):
-            left = [each for each in links if each != link]
-            if left:
-                self.digests[index] = left
-            else:
-                del self.digests[index]
+        self.digests.link_lost(link)
 
-    def _tell_digest(self, link: Link) -> None:
-        state = self.state
-        try:
-            digest = state.digest()
-        except Exception:  # noqa: BLE001 - a machine that cannot tell harms nobody
-            digest = b""
-        self.told.append((link, DigestIs(state.index, state.chain, digest)))
+    @property
+    def is_behind(self) -> bool:
+        """Is there work that waits for nothing but its turn?"""
+        return self.digests.is_busy or bool(self.discard)
+
+    def work_on(self, bytes_max: int) -> None:
+        """Do a bounded part of the work that waits for its turn."""
+        self.steps += 1
+        if self.digests.is_busy:
+            self.digests.step(bytes_max, self.state)
+        if self.discard:
+            self.discard.step()
+
+    def drop(self, state: Sessions) -> None:
+        """Free a state, the whole of it, a little at a time."""
+        self.discard.machine(state.machine)
+        self.discard.table(state.table)

@@ -40,6 +40,15 @@ class Limits:
     #: read from.
     unanswered_bytes_max: int = field(default=32 * MIB, validator=ge(1))
 
+    #: What is executed in one turn, and what is read in one, in units of work
+    #: (`pbserver.budget`; 2 ms): the rest follows in the next turn, and in between
+    #: everybody else gets theirs.  One entry and one read always fit.
+    turn_work_max: int = field(default=2 * MIB, validator=ge(1))
+
+    #: What is sent to one backup in one turn: entries, and parts of a snapshot
+    #: (one always fits).
+    turn_bytes_max: int = field(default=4 * MIB, validator=ge(1))
+
     #: The answers to reads of one turn (one answer always fits).
     answers_bytes_max: int = field(default=4 * MIB, validator=ge(1))
 

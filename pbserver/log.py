@@ -172,8 +172,9 @@ class Log:
         self.base_stamp_ms = last.stamp_ms
 
     def restart(self, view: int, index: int, stamp_ms: int) -> None:
-        """Hold nothing, and begin after the entry with that identity."""
-        self.entries.clear()
+        """Hold nothing, and begin after the entry with that identity.  What
+        `entries` was until then is the caller's."""
+        self.entries = []
         self._weights.clear()
         self._base_weight = 0
         self.base_view, self.base_index, self.base_stamp_ms = view, index, stamp_ms

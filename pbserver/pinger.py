@@ -5,6 +5,9 @@ Twisted, and thin: what a ping says comes from the replica, what an answer means
 goes to it.  An unasked-for view is answered by a ping, so that a change which
 waits for this server's ping waits a round trip and not an interval
 (docs/design.md, section 4).
+
+A ping goes out at the end of a turn, after the work that it reports.  A process
+whose turns do not end does not ping, and is found dead.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 
 from pbserver.departure import Registration
+from pbserver.progress import Progress
 from pbserver.replica import Replica
 from wire.invariants import guard
 from wire.links import Dialler, Link
@@ -64,8 +68,15 @@ class Server(Protocol):
     def view_service_at(self, far: str) -> None:
         """The view service has answered at that address."""
 
+    #: How many turns have ended.
+    turns: int
+
     def changed(self) -> None:
         """The replica was told something."""
+
+    @property
+    def is_flush_due(self) -> bool:
+        """Was the replica told something in a turn that has not ended?"""
 
     def stop(self, reason: str) -> None:
         """End the process, for that reason."""
@@ -86,6 +97,11 @@ class Pinger:
         self._interval.clock = reactor
         self._interval_s = 0.0
         self._serial = 0
+        #: Is a ping to go out when this turn ends?
+        self.is_due = False
+        self._progress = Progress()
+        #: When the last interval ended.
+        self._ticked_s = 0.0
         #: When the last ping that has an answer was answered, or the link made.
         self._heard_s = 0.0
         self._name_in_use_since_s: float | None = None
@@ -122,7 +138,7 @@ class Pinger:
     def stop(self) -> Deferred[None]:
         """Say that this server is leaving, and stop."""
         self._leaving = True
-        self.ping()
+        self.send()
         if self._interval.running:
             self._interval.stop()
         self._found()
@@ -137,7 +153,13 @@ class Pinger:
             self.ping()
 
     def ping(self) -> None:
-        """Tell the view service what this server knows, now."""
+        """Tell the view service what this server knows, at the end of this turn."""
+        self.is_due = True
+        self._server.changed()
+
+    def send(self) -> None:
+        """Tell it now."""
+        self.is_due = False
         link = self._dialler.link
         if link is None:
             return
@@ -154,6 +176,7 @@ class Pinger:
                 replica.unreachable,
                 replica.report,
                 self._leaving,
+                self._progress.count,
             )
         )
 
@@ -180,6 +203,7 @@ class Pinger:
             self._interval_s = interval_s
             if self._interval.running:
                 self._interval.stop()
+            self._ticked_s = self._reactor.seconds()
             self._interval.start(interval_s, now=False)
         self.ping()
         return None
@@ -233,10 +257,19 @@ class Pinger:
     # -- time ----------------------------------------------------------------
 
     def _tick(self) -> None:
-        replica = self._server.replica
-        replica.clock(int(self._reactor.seconds() * 1000))
+        replica, now_s = self._server.replica, self._reactor.seconds()
+        replica.clock(int(now_s * 1000))
         replica.tick()
-        silent_s = self._reactor.seconds() - self._heard_s
+        late_s = now_s - self._ticked_s - self._interval_s
+        self._ticked_s = now_s
+        self._progress.tick(
+            late_s / (replica.dead_pings * self._interval_s),
+            unhandled=self._server.is_flush_due,
+            turns=self._server.turns,
+            behind=replica.is_behind,
+            work=replica.work,
+        )
+        silent_s = now_s - self._heard_s
         if self._dialler.link and silent_s > replica.dead_pings * self._interval_s:
             _log.warning("view_service.silent", silent_s=round(silent_s, 3))
             self._heard_s = self._reactor.seconds()

@@ -21,7 +21,8 @@ from pbserver.follower import Follower
 from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.outbox import Link, Outbox
-from pbserver.questions import Question, Questions
+from pbserver.questions import QUESTION_BYTES, Question, Questions
+from pbserver.sessions import ENTRY_WORK, Sessions
 from pbserver.transfer import Outgoing
 from wire.messages import (
     BODY_BYTES_MAX,
@@ -71,7 +72,8 @@ class Primary:
     questions: Questions = field(factory=Questions, init=False)
     #: Must every backup be sent something, be it an empty Forward?
     _round_wanted: bool = field(default=True, init=False)
-    #: Is there more to say, which waits for the next turn alone?
+    #: Is there more to send, to execute or to answer, which waits for nothing but
+    #: the next turn?
     is_behind: bool = field(default=False, init=False)
     #: Has the list of synced backups grown since the service last looked?
     news: bool = field(default=False, init=False)
@@ -81,6 +83,11 @@ class Primary:
         history = self.history
         log = history.log
         return Door.of_tail(log.between(history.commit, log.end))
+
+    @property
+    def _state(self) -> Sessions:
+        # A primary installs no snapshot, so this is one object all its life.
+        return self.history.state
 
     def begin(self) -> None:
         """Everything in the log is history now, the uncommitted tail included:
@@ -310,32 +317,48 @@ class Primary:
             self._answer(echoed)
 
     def _commit(self, upto: int) -> None:
-        history, out, door = self.history, self.out, self.door
+        history, out, door, state = self.history, self.out, self.door, self._state
+        stop = state.work + self.limits.turn_work_max
         for entry in history.log.between(history.commit, upto):
             answer = history.apply(entry)
             for link in door.applied(entry):
                 if answer is not None:
                     out.send(link, answer)
+            if state.work >= stop:
+                # Everybody else gets their turn before the rest.
+                if entry.index < upto:
+                    self.is_behind = True
+                break
 
     def _answer(self, echoed: int) -> None:
         """Answer the questions whose moment has come."""
-        commit = self.history.commit
+        commit, questions = self.history.commit, self.questions
+        if questions.has_strangers:
+            self._answer_strangers(commit, echoed)
+        state, room = self._state, self.limits.answers_bytes_max
+        stop = state.work + self.limits.turn_work_max
+        for question in questions.take_reads(commit, echoed):
+            room -= self._try(question)
+            if room <= 0 or state.work >= stop:
+                self.is_behind = True
+                break
+
+    def _answer_strangers(self, commit: int, echoed: int) -> None:
+        waiting: list[Question] = []
         for question in self.questions.take_strangers():
             batch = question.asked
             assert type(batch) is Batch
+            self._state.work += QUESTION_BYTES
             if self._admit(question.link, batch):
                 continue
             if question.end <= commit and question.round <= echoed:
                 refused = BatchRefused(batch.sequence, EVICTED)
                 self.out.send(question.link, refused)
             else:
-                self.questions.add(question)
-        room = self.limits.answers_bytes_max
-        for question in self.questions.take_reads(commit, echoed):
-            room -= self._try(question)
-            if room <= 0:
-                self.is_behind = True
-                break
+                waiting.append(question)
+        if not waiting and self.questions.has_strangers:
+            self.is_behind = True
+        self.questions.put_back(waiting)
 
     def _try(self, question: Question) -> int:
         """Answer a read, unless the batch that it comes after is on its way -> the
@@ -349,6 +372,7 @@ class Primary:
             self.door.tail(query.session, session.birth)
         ):
             self.questions.too_early(question)
+            self._state.work += ENTRY_WORK
         else:
             # It was not sent before, so it may never come, and what waits here
             # counts against everybody.
@@ -385,6 +409,7 @@ class Primary:
 
     def flush(self) -> None:
         """Send each backup, once per turn, what it lacks."""
+        self.is_behind = False
         before = self.round
         for follower in self.followers.values():
             if follower.link is not None:
@@ -394,9 +419,9 @@ class Primary:
 
     def settle(self) -> None:
         """Commit and answer, while backups work on what they were sent."""
+        self.questions.forget_lost()
         log = self.history.log
         end = log.end
-        self.is_behind = False
         self._advance()
         if log.end > end:
             # A batch was logged that had waited for its session.
@@ -408,10 +433,17 @@ class Primary:
     def _send_entries(self, follower: Follower, round_number: int) -> None:
         state, log = self.history.state, self.history.log
         view, wanted = self.view.number, self._round_wanted
+        room = self.limits.turn_bytes_max
         while (entries := follower.take(log, self.limits)) or wanted:
             self.round, wanted = round_number, False
             forward = Forward(view, round_number, state.index, state.chain, entries)
             self.out.send(follower.link, forward)
+            if entries:
+                room -= log.weight_between(entries[0].index - 1, entries[-1].index)
+                if room <= 0:
+                    self.is_behind = True
+                    self.history.steps += 1
+                    break
 
     def _send_snapshot(self, follower: Follower) -> None:
         if follower.needs_snapshot:
@@ -422,8 +454,14 @@ class Primary:
             follower.needs_snapshot = False
         transfer = follower.transfer
         if transfer is not None:
+            room = self.limits.turn_bytes_max
             while part := transfer.next_part(self.view.number, self.limits):
                 self.out.send(follower.link, part)
+                room -= len(part.body)
+                if room <= 0:
+                    self.is_behind = True
+                    self.history.steps += 1
+                    break
 
     # -- what the service looks at -------------------------------------------
 

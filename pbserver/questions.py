@@ -23,6 +23,9 @@ from wire.messages import Batch, Query
 #: What a question is taken to weigh beside its body.
 QUESTION_BYTES: Final = 256
 
+#: How many batches of unknown sessions are looked at in one turn, 1 ms.
+STRANGERS_MAX: Final = 1024
+
 
 class Question(NamedTuple):
     """Who asks what, and when it may be answered."""
@@ -39,9 +42,14 @@ class Questions:
     """All that wait, in the order in which they came."""
 
     _reads: deque[Question] = field(factory=deque, init=False)
-    #: Reads whose moment has come, but not yet the batch that they come after.
+    #: Reads whose moment has come, but not yet the batch that they come after;
+    #: and how far all was committed when they were tried.
     _early: list[Question] = field(factory=list, init=False)
-    _strangers: list[Question] = field(factory=list, init=False)
+    _early_commit: int = field(default=0, init=False)
+    _strangers: deque[Question] = field(factory=deque, init=False)
+    #: The links that were lost, until their questions are looked for: once a
+    #: turn, however many were lost in it.
+    _lost: set[Link] = field(factory=set, init=False)
     #: The weight of them all.
     bytes: int = field(default=0, init=False)
 
@@ -59,9 +67,10 @@ class Questions:
     def take_reads(self, commit: int, echoed: int) -> Iterator[Question]:
         """The reads to try now, one by one; whoever has enough leaves the rest."""
         reads = self._reads
-        if self._early:
+        if self._early and commit != self._early_commit:
             reads.extendleft(reversed(self._early))
             self._early.clear()
+        self._early_commit = commit
         while reads and reads[0].end <= commit and reads[0].round <= echoed:
             question = reads.popleft()
             self.bytes -= _weight(question)
@@ -73,19 +82,38 @@ class Questions:
         self._early.append(question)
 
     def take_strangers(self) -> list[Question]:
-        """The batches to look at again; those that must wait on are added
-        again, in the same order."""
-        due, self._strangers = self._strangers, []
+        """The first batches, to look at again; `put_back` those that must wait."""
+        strangers = self._strangers
+        count = min(len(strangers), STRANGERS_MAX)
+        due = [strangers.popleft() for _ in range(count)]
         for question in due:
             self.bytes -= _weight(question)
         return due
 
+    def put_back(self, waiting: list[Question]) -> None:
+        """These of the batches that were taken wait on, before all others."""
+        self._strangers.extendleft(reversed(waiting))
+        self.bytes += sum(map(_weight, waiting))
+
+    @property
+    def has_strangers(self) -> bool:
+        """Does any batch of an unknown session wait?"""
+        return bool(self._strangers)
+
     def link_lost(self, link: Link) -> None:
         """Nobody listens there any more."""
+        if self.bytes:
+            self._lost.add(link)
+
+    def forget_lost(self) -> None:
+        """Forget what was asked on links that were lost; once a turn."""
+        lost, self._lost = self._lost, set()
+        if not lost:
+            return
         for waiting in (self._reads, self._early, self._strangers):
-            gone = [each for each in waiting if each.link == link]
+            gone = [each for each in waiting if each.link in lost]
             if gone:
-                kept = [each for each in waiting if each.link != link]
+                kept = [each for each in waiting if each.link not in lost]
                 waiting.clear()
                 waiting.extend(kept)
                 self.bytes -= sum(map(_weight, gone))

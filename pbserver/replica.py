@@ -29,6 +29,7 @@ from pbserver.limits import Limits
 from pbserver.outbox import Link, Outbox
 from pbserver.primary import Primary
 from pbserver.sessions import Sessions
+from pbserver.transfer import Job
 from wire.messages import (
     NO_VIEW,
     Accepted,
@@ -145,6 +146,9 @@ class Replica:
                 return
             self._round = before.round
             before.resign(view)
+        follows = isinstance(before, Backup) and self._follows_on(before, view)
+        if isinstance(before, Backup) and not follows:
+            before.resign()
         if leads:
             # All that lies in this log is history now.  A snapshot that was on
             # its way is of no use any more: who is promoted holds everything.
@@ -160,13 +164,20 @@ class Replica:
             primary.begin()
         elif self.me.is_same_copy(view.backup(self.me.name)):
             assert view.primary is not None
-            backup = self.role = Backup(view, self.history, self._out)
-            if isinstance(before, Backup) and view.primary.is_same_copy(
-                before.view.primary
-            ):
+            backup = self.role = Backup(view, self.history, self.limits, self._out)
+            if isinstance(before, Backup) and follows:
                 backup.continue_from(before)
         else:
             self.role = None
+
+    def _follows_on(self, before: Backup, view: View) -> bool:
+        """Does a backup stay one of the same primary?"""
+        primary, backup = view.primary, view.backup(self.me.name)
+        return (
+            primary is not None
+            and primary.is_same_copy(before.view.primary)
+            and self.me.is_same_copy(backup)
+        )
 
     # -- messages ------------------------------------------------------------
 
@@ -264,7 +275,7 @@ class Replica:
             role.on_snapshot_have(link, message)
 
     def _on_digest_at(self, link: Link, _: Member | None, wanted: DigestAt) -> None:
-        self.history.want_digest(link, wanted.index)
+        self.history.digests.ask(link, wanted.index, self.history.state)
 
     # -- connections and time ------------------------------------------------
 
@@ -324,7 +335,10 @@ class Replica:
         yield self._out.take()
         if role is not None:
             role.settle()
-        told = self.history.told
+        history = self.history
+        if history.is_behind:
+            history.work_on(self.limits.part_bytes)
+        told = history.digests.told
         if told:
             for link, digest in told:
                 self._out.send(link, digest)
@@ -345,7 +359,26 @@ class Replica:
     @property
     def is_behind(self) -> bool:
         """Is there more to say, which `flush` has left for the next turn?"""
-        return isinstance(self.role, Primary) and self.role.is_behind
+        role = self.role
+        return (role is not None and role.is_behind) or self.history.is_behind
+
+    @property
+    def work(self) -> int:
+        """Differs from before if any work was done that waited for its turn."""
+        return self.history.state.work + self.history.steps
+
+    def take_job(self) -> Job | None:
+        """What is to be done in a thread; `finished` must be called after it."""
+        role = self.role
+        if not isinstance(role, Backup) or role.job is None:
+            return None
+        job, role.job = role.job, None
+        return job
+
+    def finished(self, job: Job, error: ValueError | None) -> None:
+        """*job* is done; nothing came of it if *error* says why."""
+        if isinstance(self.role, Backup):
+            self.role.finished(job, error)
 
     @property
     def diverged(self) -> str | None:

@@ -31,6 +31,8 @@ from pbserver.peers import Peers
 from pbserver.pinger import Pinger
 from pbserver.replica import Replica
 from pbserver.sessions import Sessions
+from pbserver.thread import in_thread
+from pbserver.transfer import Job
 from wire.addresses import normal_address
 from wire.bounds import MACHINE_MAX, NAME_MAX
 from wire.daemon import (
@@ -140,6 +142,10 @@ def _address(option: str, text: str) -> str:
         raise usage.UsageError(f"{option}: {error}") from None
 
 
+#: Does that, which takes long and does not raise -> what it returns.
+DoLong = Callable[[Callable[[], ValueError | None]], "Deferred[ValueError | None]"]
+
+
 @frozen
 class Settings:
     """What a server is told at its start."""
@@ -161,6 +167,8 @@ class ServerService(Logged, Service):
 
     *fail* is called with the reason when this process cannot go on.  While the
     service stops, *on_next_stop* is given what to call if it is told to stop again.
+    *do_long* does what takes long without keeping the reactor, in a thread unless
+    another way is given.
     """
 
     def __init__(
@@ -171,7 +179,9 @@ class ServerService(Logged, Service):
         fail: Callable[[str], None],
         *,
         on_next_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+        do_long: DoLong | None = None,
     ) -> None:
+        self._do_long = do_long or functools.partial(in_thread, reactor)
         self._settings = settings
         self._reactor = reactor
         self._end = fail
@@ -199,6 +209,7 @@ class ServerService(Logged, Service):
         self._clerks: dict[Link, None] = {}
         self._accepting = True
         self._flush_due = False
+        self.turns = 0
         self._at_turn_end = turn_end(reactor)
         #: The view as it was last told to the log.
         self._view = View()
@@ -418,6 +429,7 @@ class ServerService(Logged, Service):
     @guard
     def _flush(self) -> None:
         self._flush_due = False
+        self.turns += 1
         replica = self.replica
         for messages in replica.flush():
             self._send(messages)
@@ -437,12 +449,25 @@ class ServerService(Logged, Service):
             self._accept(accepting=replica.accepting)
         if replica.diverged is not None:
             self._part(replica.diverged)
-        if replica.take_news():
-            if replica.synced:
-                _log.info("backups.synced", names=list(replica.synced))
-            self._pinger.ping()
+        if (job := replica.take_job()) is not None:
+            self._do_long(job.run).addCallback(self._finished, job)
+        is_news = replica.take_news()
+        if is_news and replica.synced:
+            _log.info("backups.synced", names=list(replica.synced))
+        if is_news or self._pinger.is_due:
+            self._pinger.send()
         if self._departed is not None:
             self._depart()
+
+    @guard
+    def _finished(self, error: ValueError | None, job: Job) -> None:
+        self.replica.finished(job, error)
+        self.changed()
+
+    @property
+    def is_flush_due(self) -> bool:
+        """Was the replica told something in a turn that has not ended?"""
+        return self._flush_due
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
         """One write to each connection, however much there is to say on it."""

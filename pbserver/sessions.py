@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
 from attrs import define, field
 
-from pbserver.machine import StateMachine
+from pbserver import bodies
+from pbserver.machine import DigestCut, StateMachine
 from wire.messages import (
     BODY_BYTES_MAX,
     EVICTED,
@@ -46,8 +48,17 @@ IDLE_MS_MAX: Final = 3_600_000
 #: unused for longest go.
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 
+#: How many sessions one entry evicts at most, 5 ms: after an hour of silence all
+#: of them are due at once.  What is left goes with the next entries; a table may
+#: be over its bounds until then.
+EVICTIONS_MAX: Final = 4096
+
 #: What a stored answer is taken to weigh beside its body.
 ANSWER_BYTES: Final = 128
+
+#: What an entry costs beside the machine's part, in units of `pbserver.budget`:
+#: 4 us with the answer's way out.
+ENTRY_WORK: Final = 4096
 
 Answer = SessionOpened | SessionClosed | BatchAnswer | BatchRefused
 
@@ -116,10 +127,20 @@ class Sessions:
     table: OrderedDict[bytes, Session] = field(factory=OrderedDict, init=False)
     #: The weight of all stored answers.
     answer_bytes: int = field(default=0, init=False)
+    #: What all that was executed and read here has cost, in units of
+    #: `pbserver.budget`.  No part of the state: it is for those who pace it.
+    work: int = field(default=0, init=False)
+    #: Does the machine count what a body costs?  One that does not is taken to
+    #: work as long as it takes to carry the bytes.
+    _counts: bool = field(init=False)
     #: No session was used before this.  Spares looking at the first each time.
     _first_ms: int = field(default=0, init=False)
     #: While a cut is loaded: how many answers of the last session are to come.
     _answers_due: int = field(default=0, init=False)
+
+    @_counts.default
+    def _does_it_count(self) -> bool:
+        return hasattr(self.machine, "spent")
 
     def apply(self, entry: Entry) -> Answer | None:
         """Execute the next entry of history -> what to answer whoever asked.
@@ -149,30 +170,37 @@ class Sessions:
     def query(self, body: bytes) -> bytes:
         """Ask the machine; changes nothing.  Raises `ValueError` if the machine
         raises or answers too much: only whoever asked is harmed by that."""
+        machine: Any = self.machine
         try:
-            answer = self.machine.query(body)
+            answer: bytes = machine.query(body)
         except Exception as error:
             raise ValueError(f"the state machine raised in query: {error!r}") from error
+        spent = machine.spent if self._counts else len(body) + len(answer)
+        self.work += ENTRY_WORK + spent
         if len(answer) > BODY_BYTES_MAX:
             raise ValueError(f"the state machine answered {len(answer)} bytes")
         return answer
 
     def digest(self) -> bytes:
-        """Equal for equal states in every process: machine and sessions.  May
-        cost a pass over both."""
-        digest = hashlib.blake2b(self.machine.digest(), digest_size=16)
-        digest.update(b"%d %d %d" % (self.view, self.index, self.chain))
-        for item in self.table.items():
-            digest.update(_encode(item))
-        return digest.digest()
+        """Equal for equal states in every process: machine and sessions.  A pass
+        over both."""
+        cut = self.digest_cut()
+        while (digest := cut.step(bytes_max=1 << 20)) is None:
+            pass
+        return digest
+
+    def digest_cut(self) -> SessionsDigest:
+        """The digest of the state at this moment, to be computed piece by piece
+        while it goes on.  Raises what the machine raises."""
+        return SessionsDigest(self)
 
     # -- what each request does ------------------------------------------------
 
     def _open(self, request: OpenSession, entry: Entry) -> SessionOpened:
+        self.work += ENTRY_WORK
         session = self.table.get(request.id)
         if session is None:
-            while len(self.table) >= self.sessions_max:
-                self._evict_first()
+            self._evict_while(lambda: len(self.table) >= self.sessions_max)
             session = Session(entry.index, 1, 1, (), entry.stamp_ms)
         else:
             session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)
@@ -180,6 +208,7 @@ class Sessions:
         return SessionOpened(request.id, session.birth)
 
     def _close(self, request: CloseSession) -> SessionClosed:
+        self.work += ENTRY_WORK
         session = self.table.get(request.id)
         if session is not None and session.birth == request.birth:
             self._evict(request.id)
@@ -191,19 +220,24 @@ class Sessions:
         session_id, sequence = batch.session, batch.sequence
         session = self.table.get(session_id)
         if session is None or session.birth != batch.birth:
+            self.work += ENTRY_WORK
             return BatchRefused(batch.sequence, EVICTED)
         if sequence < session.next:
             # Executed before: the same bytes again, or nothing.
+            self.work += ENTRY_WORK
             return session.answer(sequence)
         if sequence != session.next or batch.lacking > sequence:
             # No primary logs that (`Primary.on_batch`); only a forged entry has it,
             # and it must not end every replica that has it in its log.
             return BatchRefused(sequence, EVICTED)
+        machine: Any = self.machine
         try:
-            body = self.machine.apply(batch.body, stamp_ms)
+            body = machine.apply(batch.body, stamp_ms)
         except Exception as error:
             raise _broken("apply", error) from error
         assert len(body) <= BODY_BYTES_MAX, len(body)
+        spent = machine.spent if self._counts else len(batch.body) + len(body)
+        self.work += ENTRY_WORK + spent
         answer = BatchAnswer(sequence, body)
 
         lacking, answers = session.lacking, session.answers
@@ -219,8 +253,8 @@ class Sessions:
             session_id,
             Session(session.birth, sequence + 1, lacking, answers, stamp_ms),
         )
-        while self.answer_bytes > self.answer_bytes_max:
-            self._evict_first()
+        if self.answer_bytes > self.answer_bytes_max:
+            self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)
         return answer
 
     def _use(self, session_id: bytes, session: Session) -> None:
@@ -230,14 +264,19 @@ class Sessions:
     # -- eviction: by stamp and order of use, never by anything else --------------
 
     def _evict_idle(self, oldest_ms: int) -> None:
-        while self._first_ms < oldest_ms and self.table:
+        for _ in range(EVICTIONS_MAX):
+            if self._first_ms >= oldest_ms or not self.table:
+                break
             session_id, session = next(iter(self.table.items()))
             self._first_ms = session.stamp_ms
             if session.stamp_ms < oldest_ms:
                 self._evict(session_id)
 
-    def _evict_first(self) -> None:
-        self._evict(next(iter(self.table)))
+    def _evict_while(self, is_over: Callable[[], bool]) -> None:
+        for _ in range(EVICTIONS_MAX):
+            if not is_over():
+                break
+            self._evict(next(iter(self.table)))
 
     def _evict(self, session_id: bytes) -> None:
         session = self.table.pop(session_id)
@@ -304,6 +343,11 @@ class SessionsCut:
     def take(self, bytes_max: int) -> bytes:
         """The next piece, about *bytes_max* long, or as long as a single answer
         that is longer; b"" when there is no more."""
+        chunk = self.items(bytes_max)
+        return _encode(chunk) if chunk else b""
+
+    def items(self, bytes_max: int) -> list[_Opened | _Answered]:
+        """The same, not encoded yet."""
         chunk: list[_Opened | _Answered] = []
         size = 0
         while self._items and size < bytes_max:
@@ -313,7 +357,7 @@ class SessionsCut:
                 break
             chunk.append(self._next())
             size += length
-        return _encode(chunk) if chunk else b""
+        return chunk
 
     def _weight_of_next(self) -> int:
         answers = self._items[-1][1].answers
@@ -333,6 +377,50 @@ class SessionsCut:
             self._items.pop()
             self._taken = -1
         return item
+
+
+class SessionsDigest:
+    """The digest of machine and sessions at one moment."""
+
+    def __init__(self, state: Sessions) -> None:
+        self.index, self.chain = state.index, state.chain
+        self._head = b"%d %d %d" % (state.view, state.index, state.chain)
+        self._sessions = state.cut()
+        #: The machine's part, until it is complete; then what grows from it.
+        self._machine: DigestCut | None = None
+        self._digest = hashlib.blake2b(digest_size=16)
+        make = getattr(state.machine, "digest_cut", None)
+        if make is None:
+            self._begin(state.machine.digest())
+        else:
+            self._machine = make()
+
+    def step(self, bytes_max: int) -> bytes | None:
+        """Compute on, for about that many bytes of the state -> the digest if it
+        is complete."""
+        if self._machine is not None:
+            machine = self._machine.step(bytes_max)
+            if machine is not None:
+                self.close()
+                self._begin(machine)
+            return None
+        items = self._sessions.items(bytes_max)
+        if not items:
+            return self._digest.digest()
+        # What makes a piece is how it is computed and no part of the state, so
+        # the array's own header is left out.
+        self._digest.update(_encode(items)[len(bodies.header(len(items))) :])
+        return None
+
+    def close(self) -> None:
+        """Free what the machine keeps for it.  Closing twice is closing once."""
+        if self._machine is not None:
+            self._machine.close()
+            self._machine = None
+
+    def _begin(self, machine: bytes) -> None:
+        self._digest.update(machine)
+        self._digest.update(self._head)
 
 
 def _weight(answer: BatchAnswer) -> int:

@@ -8,6 +8,7 @@ It lives on one connection: a broken link starts it again, with a new cut.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from zlib import crc32
 
 from attrs import define, field
@@ -93,16 +94,35 @@ class Outgoing:
         self.machine.close()
 
 
+@define(eq=False)
+class Job:
+    """What takes long, and can be done in a thread: until it is done, nobody
+    uses what it works on."""
+
+    _do: Callable[[], None]
+
+    def run(self) -> ValueError | None:
+        """Do it -> why nothing came of it, if so."""
+        try:
+            self._do()
+        except Exception as error:  # noqa: BLE001 - an author's code raises anything
+            return error if isinstance(error, ValueError) else ValueError(repr(error))
+        return None
+
+
 @define
 class Incoming:
     """The newcomer's end: a state that grows beside the one in use."""
 
     state: Sessions
+    #: What is to be done when everything has come, before the state can be used;
+    #: None while something is missing, and for a machine that needs nothing.
+    job: Job | None = field(default=None, init=False)
     next_part: int = field(default=0, init=False)
     crc: int = field(default=0, init=False)
 
     def load(self, part: SnapshotPart) -> bool:
-        """Take in the next part -> whether the state is whole.
+        """Take in the next part -> whether everything has come.
 
         ValueError: the part is not the next one, or not what was sent.
         """
@@ -127,5 +147,7 @@ class Incoming:
             state.check_whole()
             state.view, state.index = part.entry_view, part.index
             state.stamp_ms, state.chain = part.stamp_ms, part.chain
+            if (finish := getattr(state.machine, "finish", None)) is not None:
+                self.job = Job(finish)
             return True
         return False

@@ -28,9 +28,9 @@ PURE = {
     "wire": "addresses bounds codec commands messages",
     "viewservice": "causes complaints damping lineage memory reach refusals roster"
     " server status views waits",
-    "pbserver": "advert backup bodies departure door follower history limits log "
-    "machine operations outbox pairs primary questions replica sessions store "
-    "transfer",
+    "pbserver": "advert backup bodies budget departure digests discard door follower "
+    "history limits log machine operations outbox pairs primary progress questions "
+    "replica sessions store transfer",
     "client": "arguments bodies calls closing conversation errors queries reasons "
     "session whereabouts",
     "understudy": "history moments outcome picture pulse table",

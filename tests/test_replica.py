@@ -1179,6 +1179,7 @@ def test_what_waits_for_a_round_counts_as_unanswered() -> None:
     table.ask("A", *(batch(1, of=number) for number in range(2, 6)), clerk="d")
     assert not table["A"].accepting
     table["A"].link_lost("d")
+    table.turn()
     assert table["A"].accepting, "nobody waits there any more"
 
 

@@ -1,0 +1,112 @@
+"""
+Who wants the digest of the state, and at which index.
+
+Pure.  A digest is of the state at one exact index.  It begins when that index is
+applied, and is computed piece by piece while more is applied.  One is computed
+at a time: a question whose index comes meanwhile waits as long as the state
+stands there, and is answered without a digest when it moves on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from pbserver.outbox import Link
+from pbserver.sessions import Sessions, SessionsDigest
+from wire.messages import DigestIs
+
+#: How many questions may wait; one more is answered at once, without a digest.
+DIGESTS_MAX: Final = 64
+
+
+@define
+class Digests:
+    """The questions that wait, and the digest that is being computed."""
+
+    #: index -> who wants the digest of the state there.
+    waiting: dict[int, list[Link]] = field(factory=dict, init=False)
+    #: Answers that are to be sent.
+    told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
+
+    _cut: SessionsDigest | None = field(default=None, init=False)
+    #: Who gets it.
+    _links: list[Link] = field(factory=list, init=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Is a digest being computed?"""
+        return self._cut is not None
+
+    def ask(self, link: Link, index: int, state: Sessions) -> None:
+        """*link* wants the digest at *index*; 0: only how far *state* is."""
+        has_room = len(self._links) + sum(map(len, self.waiting.values())) < DIGESTS_MAX
+        cut = self._cut
+        if cut is not None and cut.index == index and has_room:
+            if link not in self._links:
+                self._links.append(link)
+            return
+        if not has_room or index < state.index or index == 0:
+            self._refuse(link, state)
+            return
+        self.waiting.setdefault(index, []).append(link)
+        self.reached(state)
+
+    def reached(self, state: Sessions) -> None:
+        """*state* is at an index for which somebody may wait: begin, unless a
+        digest of another index is being computed."""
+        if self._cut is not None or state.index not in self.waiting:
+            return
+        links = self.waiting.pop(state.index)
+        try:
+            self._cut = state.digest_cut()
+        except Exception:  # noqa: BLE001 - a machine that cannot tell harms nobody
+            self._answer(links, DigestIs(state.index, state.chain, b""))
+        else:
+            self._links = links
+
+    def leaving(self, state: Sessions) -> None:
+        """*state* is about to move on: it was not waited for in time."""
+        for index in [index for index in self.waiting if index <= state.index]:
+            for link in self.waiting.pop(index):
+                self._refuse(link, state)
+
+    def step(self, bytes_max: int, state: Sessions) -> None:
+        """Compute on, for about that many bytes of the state."""
+        cut = self._cut
+        if cut is None:
+            return
+        try:
+            digest = cut.step(bytes_max)
+        except Exception:  # noqa: BLE001 - as above
+            digest = b""
+        if digest is None:
+            return
+        self._answer(self._links, DigestIs(cut.index, cut.chain, digest))
+        self._drop()
+        self.reached(state)
+
+    def link_lost(self, link: Link) -> None:
+        """Nobody listens there any more."""
+        for index, links in list(self.waiting.items()):
+            left = [each for each in links if each != link]
+            if left:
+                self.waiting[index] = left
+            else:
+                del self.waiting[index]
+        if link in self._links:
+            self._links = [each for each in self._links if each != link]
+            if not self._links:
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._cut is not None:
+            self._cut.close()
+        self._cut, self._links = None, []
+
+    def _refuse(self, link: Link, state: Sessions) -> None:
+        self.told.append((link, DigestIs(state.index, state.chain, b"")))
+
+    def _answer(self, links: list[Link], digest: DigestIs) -> None:
+        self.told += [(link, digest) for link in links]
