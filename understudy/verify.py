@@ -35,9 +35,13 @@ from wire.messages import (
 
 T = TypeVar("T")
 
-#: So long may an index ahead take to be reached before it is assumed that the
-#: operations have stopped; doubles, since a digest costs a pass over the state.
+#: How long an index ahead may take to be reached before it is assumed that the
+#: operations have stopped; doubles.
 _PATIENCE_S: Final = 0.5
+
+#: How long a member that has reached the index may compute until it is asked
+#: again: the connection, and with it the question, may have been lost.
+_COMPUTING_S: Final = 2.0
 
 #: Before a view is looked at again after a member could not be asked, seconds.
 _AGAIN_S: Final = 0.1
@@ -109,7 +113,7 @@ async def _compare(reactor: Any, view: View, end: float) -> Comparison:
                 )
             try:
                 found = await _all(
-                    each.digest(index, min(left, patience)) for each in members
+                    each.digest(index, min(left, patience), left) for each in members
                 )
             except Ended:
                 # Nobody gets there any more, or somebody is far behind.
@@ -146,21 +150,30 @@ class _Questioned:
         )
         return answer.index
 
-    async def digest(self, index: int, seconds: float) -> DigestIs:
-        """Its state at *index*, or an empty digest if it is past that."""
-        try:
-            return await self.observer.ask(
-                DigestAt(index),
-                DigestIs,
-                seconds,
-                # What else may come is the answer to an earlier question.
-                lambda found: found.index == index or not found.digest,
-            )
-        except Ended as ended:
-            name = self.member.name
-            raise Ended(
-                UNAVAILABLE, f"{name} has not reached index {index}: {ended.text}"
-            ) from ended
+    async def digest(self, index: int, seconds: float, left: float) -> DigestIs:
+        """Its state at *index*, or an empty digest if it is past that.
+
+        It must reach the index within *seconds*.  From then on it computes the
+        digest beside its other work, which may take until *left* is over.
+        """
+        while True:
+            try:
+                return await self.observer.ask(
+                    DigestAt(index),
+                    DigestIs,
+                    seconds,
+                    # What else may come is the answer to an earlier question.
+                    lambda found: found.index == index or not found.digest,
+                )
+            except Ended as ended:
+                left -= seconds
+                if left <= 0 or await self.position(min(left, 2.0)) < index:
+                    name = self.member.name
+                    raise Ended(
+                        UNAVAILABLE,
+                        f"{name} has not reached index {index}: {ended.text}",
+                    ) from ended
+                seconds = min(left, _COMPUTING_S)
 
 
 async def _all(asking: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
