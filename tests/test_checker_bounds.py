@@ -91,11 +91,11 @@ def state(tables: Table) -> Sessions:
 
 
 def wait_for_too_many_digests(tables: Table) -> None:
-    tables["A"].history.digests[9] = list(range(65))
+    tables["A"].history.digests.waiting[9] = list(range(65))
 
 
 def wait_for_a_digest_that_is_past(tables: Table) -> None:
-    tables["A"].history.digests[1] = [1]
+    tables["A"].history.digests.waiting[1] = [1]
 
 
 def have_too_many_sessions(tables: Table) -> None:

@@ -20,7 +20,7 @@ from client import calls as client_calls
 from client import queries as client_queries
 from client import session as client_session
 from client.conversation import Conversation
-from pbserver import history as server_history
+from pbserver import digests
 from pbserver.backup import Backup
 from pbserver.door import Door
 from pbserver.follower import Follower
@@ -104,10 +104,13 @@ def of_server(
 
 
 def _of_history(history: History) -> Iterator[Excess]:
-    waiting = sum(map(len, history.digests.values()))
-    if waiting > server_history.DIGESTS_MAX:
-        yield Excess("questions for a digest at a later index", f"{waiting} wait")
-    past = [index for index in history.digests if index <= history.commit]
+    waiting = history.digests.waiting
+    count = sum(map(len, waiting.values())) + len(history.digests._links)
+    if count > digests.DIGESTS_MAX:
+        yield Excess("questions for a digest at a later index", f"{count} wait")
+    # A question about now waits only while another digest is being computed.
+    now = history.commit - history.digests.is_busy
+    past = [index for index in waiting if index <= now]
     if past:
         text = f"somebody waits for {past}, and {history.commit} is applied"
         yield Excess("questions for a digest at a later index", text)

@@ -20,11 +20,13 @@ SMALL: Final[dict[tuple[str, str], tuple[int | None, ...]]] = {
     ("client.calls", "TOGETHER_BYTES_MAX"): (40, None),
     ("client.session", "OUTSTANDING_BYTES_MAX"): (60, None),
     ("client.queries", "QUERIES_MAX"): (1, 2, None),
-    ("pbserver.history", "DIGESTS_MAX"): (1, None),
+    ("pbserver.digests", "DIGESTS_MAX"): (1, None),
+    ("pbserver.discard", "STEP_OBJECTS"): (1, None),
     ("pbserver.outbox", "IGNORED_MAX"): (1, None),
     ("pbserver.pairs", "LEAF_PAIRS_MAX"): (2, 4, None),
     ("pbserver.pairs", "LEAF_PAIRS_MIN"): (2, None),
     ("pbserver.pairs", "GROWN_BYTES_MIN"): (8, None),
+    ("pbserver.questions", "STRANGERS_MAX"): (1, 2, None),
     ("viewservice.views", "HISTORY_MAX"): (2, None),
 }
 

@@ -4,7 +4,10 @@ A server process: the real service, and somebody who looks on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from pbserver.departure import STOP_S_MAX
 from pbserver.limits import Limits
@@ -12,7 +15,7 @@ from pbserver.primary import Primary
 from pbserver.service import ServerService, Settings
 from pbserver.sessions import Answer, Sessions
 from pbserver.store import Store
-from tests.sim.agenda import S
+from tests.sim.agenda import MS, S
 from tests.sim.process import STOPPING_US, Process
 from tests.sim.sockets import End
 from tests.sim.views import addresses
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 PORT: Final = 7401
+
+#: How long what is done in a thread may take.
+LONG_US: Final = 600 * MS
+
+T = TypeVar("T")
 
 #: Why a server stops that was told to.
 LEAVING: Final = "stopping"
@@ -42,6 +50,23 @@ class WatchedSessions(Sessions):
         return answer
 
 
+class SlowStore(Store):
+    """A store of which the last step of loading is done in a thread."""
+
+    is_whole = True
+
+    def load(self, chunk: bytes) -> None:
+        self.is_whole = False
+        super().load(chunk)
+
+    def finish(self) -> None:
+        self.is_whole = True
+
+    def apply(self, body: bytes, stamp_ms: int) -> bytes:
+        assert self.is_whole
+        return super().apply(body, stamp_ms)
+
+
 class ServerProcess(Process):
     """One incarnation of one server."""
 
@@ -58,7 +83,9 @@ class ServerProcess(Process):
             self._fresh,
             limits=Limits(**world.limits),
         )
-        self._service = ServerService(settings, self.reactor, self.random, self._fails)
+        self._service = ServerService(
+            settings, self.reactor, self.random, self._fails, do_long=self._do_long
+        )
         self.replica = self._service.replica
         self.history = self.replica.history
         self.incarnation = self.replica.me.incarnation
@@ -69,9 +96,17 @@ class ServerProcess(Process):
         self.soon(self._service.startService)
 
     def _fresh(self) -> Sessions:
-        sessions = WatchedSessions(Store(), **self.world.session_limits)
+        machine = SlowStore() if self.world.settings.finishes else Store()
+        sessions = WatchedSessions(machine, **self.world.session_limits)
         sessions.server = self
         return sessions
+
+    def _do_long(self, do: Callable[[], T]) -> Deferred[T]:
+        """What a thread would do: it is done after a while."""
+        done: Deferred[T] = Deferred()
+        delay_us = self.random.randrange(LONG_US)
+        self.later(delay_us, lambda: done.callback(do()))
+        return done
 
     def is_leading(self) -> bool:
         """Does it believe itself to be primary?"""

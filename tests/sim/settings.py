@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from tests.sim.agenda import MS, S
 
@@ -29,6 +29,8 @@ class Settings:
     delay_us: tuple[int, int] = (50, 2 * MS)
     #: Does somebody compare the servers' states all the time?
     verifies: bool = False
+    #: Does a machine take a while, beside the reactor, until it is restored?
+    finishes: bool = False
     #: How long the world stands before anything goes wrong, and for how long
     #: things go wrong then.
     quiet_us: int = 800 * MS
@@ -62,7 +64,7 @@ class Settings:
             session_limits=_session_limits(random),
         )
         drawn.limits["near_entries_max"] = random.choice((0, 0, 2, 256))
-        return drawn
+        return evolve(drawn, finishes=not random.randrange(3))
 
 
 def _limits(random: Random) -> dict[str, Any]:
@@ -76,6 +78,9 @@ def _limits(random: Random) -> dict[str, Any]:
         "tail_bytes_max": random.choice((4000, 1 << 20)),
         "part_bytes": random.choice((1, 100, 1 << 18)),
         "parts_unconfirmed_max": random.choice((1, 2, 4)),
+        # One entry or read, a few, or all that there ever are in one turn.
+        "turn_work_max": random.choice((1, 20_000, 1 << 21)),
+        "turn_bytes_max": random.choice((1, 2000, 1 << 22)),
     }
 
 

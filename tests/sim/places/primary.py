@@ -138,9 +138,18 @@ _PRIMARY = {
     "a stranger is refused as evicted": at(
         "refused = BatchRefused(batch.sequence, EVICTED)"
     ),
-    "a stranger waits on": at("self.questions.add(question)"),
+    "a stranger waits on": at("waiting.append(question)"),
     "a read of a session that is gone": at(
         "return self._read(link, query)", when="session is None and query.after"
+    ),
+    "a turn is too short to execute what is committed": at(
+        "if entry.index < upto:", "self.is_behind = True"
+    ),
+    "a turn is too short to answer all reads": at(
+        "if room <= 0 or state.work >= stop:", "self.is_behind = True"
+    ),
+    "too much to send in one turn": at(
+        "room -= len(part.body)", "if room <= 0:", "self.is_behind = True"
     ),
     "an early read": at("self.questions.too_early(question)"),
     "a gap before a read": at(

@@ -28,7 +28,7 @@ _REPLICA = {
     ),
     "a backup goes on under the same primary": at("backup.continue_from(before)"),
     "a backup gets another primary in a transfer": at(
-        "backup = self.role = Backup(view, self.history, self._out)",
+        "backup = self.role = Backup(view, self.history, self.limits, self._out)",
         when="isinstance(before, Backup) and before.incoming is not None"
         " and not view.primary.is_same_copy(before.view.primary)",
     ),
@@ -98,11 +98,12 @@ _REPLICA = {
 
 _BACKUP = {
     "a transfer goes on at a backup": at(
-        "self.incoming = before.incoming", when="before.incoming is not None"
+        "self.incoming, self.job = before.incoming, before.job",
+        when="before.incoming is not None",
     ),
     "greeted on a new connection in a transfer": at(
         "# A transfer lives on one connection.",
-        "self.incoming = None",
+        "self._drop_incoming()",
         when="self.incoming is not None",
     ),
     "greeted again on the same connection": at(
@@ -125,11 +126,11 @@ _BACKUP = {
     ),
     "a backup trims its log": at("history.trim(history.commit)"),
     "a snapshot that is not ahead": at(
-        "# It must not replace what was accepted after it.", "self.incoming = None"
+        "# It must not replace what was accepted after it.", "self._drop_incoming()"
     ),
     "a snapshot is overtaken while it comes": at(
         "# It must not replace what was accepted after it.",
-        "self.incoming = None",
+        "self._drop_incoming()",
         when="self.incoming is not None",
     ),
     "a snapshot begins again": at(
@@ -139,15 +140,26 @@ _BACKUP = {
     "a snapshot part of what was dropped": at(
         'raise ValueError(f"part {part.part} came of what was dropped")'
     ),
-    "a snapshot is whole": at(
-        "self.incoming = None", "self.history.install(incoming.state)"
-    ),
+    "a snapshot is whole": at("self.history.install(incoming.state)"),
     "the connection is lost in a transfer": at(
-        "self.link = self.incoming = self._echo = None",
+        "if link == self.link:",
+        "self._drop_incoming()",
         when="self.incoming is not None",
     ),
+    "a turn is too short to apply what is committed": at("self._lags = True"),
+    "what was accepted is held back": at(
+        "accepted = Accepted(", when="self._accepted < self.verified"
+    ),
+    "what was held back is reported": at(
+        "if self.verified > self._accepted and self.link is not None:",
+        "self._echo = self._round",
+    ),
+    "a machine is restored in a thread": at("self.job = incoming.job"),
+    "a restored machine belongs to no transfer any more": at(
+        "return  # The transfer that it was for has ended meanwhile."
+    ),
     "the connection is lost before the echo was sent": at(
-        "self.link = self.incoming = self._echo = None",
+        "self.link = self._echo = None",
         when="self._echo is not None",
     ),
 }

@@ -30,26 +30,45 @@ _HISTORY = {
         "if over > 0 and (floor := min(floor, self.commit)) > log.base_index:",
         when="over > 0 and min(floor, self.commit) <= log.base_index",
     ),
-    "a digest of now": at(
-        "if index == self.commit and index > 0:", "self._tell_digest(link)"
+    "a snapshot passes a digest that is waited for": at(
+        "self.digests.leaving(state)",
+        when="any(index <= state.index for index in self.digests.waiting)",
     ),
-    "a digest at a later index": at("self.digests.setdefault(index, []).append(link)"),
-    "a digest that was waited for": at(
-        "for link in self.digests.pop(entry.index):", "self._tell_digest(link)"
+}
+
+_DIGESTS = {
+    "a digest of now": at(
+        "self.waiting.setdefault(index, []).append(link)", when="index == state.index"
+    ),
+    "a digest at a later index": at(
+        "self.waiting.setdefault(index, []).append(link)", when="index > state.index"
+    ),
+    "a digest that is being computed": at("self._links.append(link)"),
+    "a digest waits for another": at(
+        "self.waiting.setdefault(index, []).append(link)",
+        when="index == state.index and self._cut is not None",
+    ),
+    "a digest begins after another": at(
+        "self._drop()", "self.reached(state)", when="state.index in self.waiting"
+    ),
+    "a digest that was waited for": at("self._links = links"),
+    "a digest is overtaken while another is computed": at(
+        "for link in self.waiting.pop(index):", when="self._cut is not None"
+    ),
+    "entries are applied beside a digest": at(
+        "digest = cut.step(bytes_max)", when="cut.index < state.index"
     ),
     "a digest of what is past": at(
-        'self.told.append((link, DigestIs(self.commit, self.state.chain, b"")))',
-        when="0 < index < self.commit",
+        "self._refuse(link, state)", "return", when="0 < index < state.index"
     ),
     "too many wait for digests": at(
-        'self.told.append((link, DigestIs(self.commit, self.state.chain, b"")))',
-        when="index > self.commit",
-    ),
-    "a snapshot passes a digest that is waited for": at(
-        'self.told.append((link, DigestIs(state.index, state.chain, b"")))'
+        "self._refuse(link, state)", "return", when="index >= state.index > 0"
     ),
     "who waits for a digest is gone": at(
         "left = [each for each in links if each != link]", when="link in links"
+    ),
+    "the last who waits for a digest is gone": at(
+        "if not self._links:", "self._drop()"
     ),
 }
 
@@ -58,7 +77,7 @@ _LOG = {
         "return min(max(upto, after + 1), self.end)", when="upto < after + 1"
     ),
     "a snapshot's last entry is in the log with another view": at(
-        "self.entries.clear()", when="self.base_index < index <= self.end"
+        "self.entries = []", when="self.base_index < index <= self.end"
     ),
 }
 
@@ -71,23 +90,23 @@ _SESSIONS = {
     ),
     "a batch is twice in the log": at(
         "# Executed before: the same bytes again, or nothing.",
-        "return session.answer(sequence)",
+        "self.work += ENTRY_WORK",
     ),
     "an open session is opened": at(
         "session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)"
     ),
     "evicted by number": at(
-        "while len(self.table) >= self.sessions_max:", "self._evict_first()"
+        "self._evict_while(lambda: len(self.table) >= self.sessions_max)",
+        when="len(self.table) >= self.sessions_max",
     ),
     "evicted by idle time": at(
         "if session.stamp_ms < oldest_ms:", "self._evict(session_id)"
     ),
     "evicted by answer bytes": at(
-        "while self.answer_bytes > self.answer_bytes_max:", "self._evict_first()"
+        "self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)"
     ),
     "a batch evicts its own session": at(
-        "while self.answer_bytes > self.answer_bytes_max:",
-        "self._evict_first()",
+        "self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)",
         when="len(self.table) == 1",
     ),
     "evicted with answers": at(
@@ -125,15 +144,15 @@ _PAIRS = {
     "two leaves are joined": at("joined = one | other"),
     "an empty leaf is joined": at("joined = one or other"),
     "two leaves are too large to be joined": at(
-        "if len(one) + len(other) > LEAF_PAIRS_MAX // 2:", "return"
+        "_width(one) + _width(other) > LEAF_KEY_BYTES_MAX // 2",
+        "):",
+        "return",
     ),
     "a value grows in place": at("value += suffix"),
-    "a value grows in place during a cut": at(
-        "value += suffix", when="self._cut is not None"
-    ),
+    "a value grows in place during a cut": at("value += suffix", when="self._cuts"),
     "a value grows that a cut has": at("self._grown.add(key)"),
     "a cut is closed before its end": at(
-        "self._waiting, self._leaf, self._keys = [], {}, []",
+        "self._waiting, self._leaf, self._keys = [], None, []",
         when="self._waiting or self._keys",
     ),
 }
@@ -141,6 +160,7 @@ _PAIRS = {
 STATE = places(
     {
         "pbserver.history": _HISTORY,
+        "pbserver.digests": _DIGESTS,
         "pbserver.log": _LOG,
         "pbserver.sessions": _SESSIONS,
         "pbserver.pairs": _PAIRS,

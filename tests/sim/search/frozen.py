@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections import Counter
 from collections.abc import Hashable
 from functools import partial
 from types import FunctionType
 from typing import Any
 
 import wire.messages
+from pbserver.backup import Backup
+from pbserver.budget import Budget
 from pbserver.limits import Limits
 from pbserver.pairs import Pairs
 from pbserver.primary import Primary
@@ -55,7 +58,15 @@ def canonical(replica: Replica) -> None:
     replica.take_ignored()
     # A server may ping at any time here, so it need not know that it should.
     replica.take_news()
-    log, role = replica.history.log, replica.role
+    history, role = replica.history, replica.role
+    log = history.log
+    # Nothing looks at what is to be freed.
+    while history.discard:
+        history.discard.step()
+    # How much was done is only compared with how much was done a moment ago.
+    machine: Any = history.state.machine
+    history.steps = history.state.work = machine.spent = 0
+    machine._budget = Budget()
     # Only differences of weights are ever looked at.
     base, log._base_weight = log._base_weight, 0
     if base:
@@ -64,6 +75,12 @@ def canonical(replica: Replica) -> None:
     if role is not None:
         for each in role.followers.values() if isinstance(role, Primary) else (role,):
             each.silent_ticks = 0
+    # It matters while a backup lags, and for that nothing here works long enough.
+    if isinstance(role, Backup):
+        assert not role._lags
+        role._round, role._accepted = 0, history.commit
+    elif isinstance(role, Primary) and not role.questions._early:
+        role.questions._early_commit = 0
 
 
 class _Pickler(pickle.Pickler):
@@ -79,11 +96,10 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is not Pairs:
             return NotImplemented
-        # Which leaves the cut still needs, it knows by where they are in memory.
-        cut = obj._cut
-        leaves = [] if cut is None else [*cut._waiting, cut._leaf]
-        needed = [leaf for leaf in leaves if id(leaf) in obj._needed]
-        state = (obj.count, obj._leaves, obj._fences, needed, cut, obj._grown)
+        # Which leaves its cuts still need, it knows by where they are in memory.
+        leaves = [leaf for cut in obj._cuts for leaf in (*cut._waiting, cut._leaf)]
+        needed = [leaf for leaf in leaves if leaf is not None]
+        state = (obj.count, obj._leaves, obj._fences, needed, obj._cuts, obj._grown)
         return Pairs, (), state, None, None, _fill
 
 
@@ -99,5 +115,5 @@ def _kept(value: Any) -> int:
 
 
 def _fill(pairs: Pairs, state: Any) -> None:
-    pairs.count, pairs._leaves, pairs._fences, needed, pairs._cut, pairs._grown = state
-    pairs._needed = set(map(id, needed))
+    pairs.count, pairs._leaves, pairs._fences, needed, pairs._cuts, pairs._grown = state
+    pairs._needed = dict(Counter(map(id, needed)))
