@@ -18,6 +18,7 @@ from tests.mutants import (
     own_stop,
     own_strangers,
     own_views,
+    own_work,
     replication,
     searched,
     sessions,
@@ -44,6 +45,7 @@ MUTANTS: Final = (
     *own_names.MUTANTS,
     *own_stop.MUTANTS,
     *own_strangers.MUTANTS,
+    *own_work.MUTANTS,
 )
 
 #: Pitfalls that cannot be written against this code, and why.

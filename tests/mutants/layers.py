@@ -44,11 +44,11 @@ STATES_MEANT: Final = 200_000
 WALKS: Final = ("tests/test_views_walk.py", "tests/test_views_safety.py")
 
 VIEWS: Final = "views views_memory viewservice views_words statefile"
-REPLICA: Final = "replica transfer attacks sessions log"
+REPLICA: Final = "replica turns transfer attacks sessions log"
 CLERK: Final = (
     "conversation conversation_silence conversation_faults clerk clerk_silence blocking"
 )
-STORE: Final = "store store_bodies transfer pairs"
+STORE: Final = "store store_bodies budget transfer pairs"
 
 #: Which test files look at a module, those that say most about it first.
 TESTS: Final = {
@@ -73,8 +73,12 @@ TESTS: Final = {
     "pbserver.follower": REPLICA,
     "pbserver.questions": REPLICA,
     "pbserver.door": REPLICA,
+    "pbserver.digests": REPLICA,
+    "pbserver.discard": REPLICA,
     "pbserver.history": REPLICA,
     "pbserver.limits": REPLICA,
+    "pbserver.pinger": "progress links",
+    "pbserver.progress": "progress",
     "pbserver.log": f"log {REPLICA}",
     "pbserver.sessions": f"sessions {REPLICA}",
     "pbserver.transfer": f"transfer {REPLICA}",

@@ -240,7 +240,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.operations",
                 """
-    if len(value) + AROUND_BYTES > fit:
+    if len(value) + AROUND_BYTES > budget.fit:
         return _NO_ROOM
     return _encode(Ok(value))
 """,

@@ -33,7 +33,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.backup",
                 """
-            self.verified = self.history.commit
+        self.verified = self.history.commit
         self.out""",
                 """
         self.out""",

@@ -254,7 +254,7 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "            if room <= 0:\n"
+                "            if room <= 0 or state.work >= stop:\n"
                 "                self.is_behind = True\n"
                 "                break\n",
                 "",

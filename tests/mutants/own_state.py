@@ -114,9 +114,9 @@ MUTANTS: Final = (
         "who waits for the digest at the index of a snapshot waits for ever",
         (
             put(
-                "pbserver.history",
-                "in self.digests if index <= state.index]:",
-                "in self.digests if index < state.index]:",
+                "pbserver.digests",
+                "in self.waiting if index <= state.index]:",
+                "in self.waiting if index < state.index]:",
             ),
         ),
     ),
@@ -240,8 +240,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        for item in self.table.items():
-            digest.update(_encode(item))
+        self._digest.update(_encode(items)[len(bodies.header(len(items))) :])
 """,
                 "",
             ),
@@ -258,10 +257,10 @@ MUTANTS: Final = (
                 """
         if self._needed and id(leaf) in self._needed:
             leaf = self._own(at)
-        del leaf[key]
+        value = leaf.pop(key)
 """,
                 """
-        del leaf[key]
+        value = leaf.pop(key)
 """,
             ),
         ),
@@ -274,7 +273,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.pairs",
                 "if type(value) is bytearray and "
-                "(self._cut is None or key in self._grown):",
+                "(not self._cuts or key in self._grown):",
                 "if type(value) is bytearray:",
             ),
         ),

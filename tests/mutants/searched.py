@@ -53,12 +53,12 @@ MUTANTS: Final = (
             put(
                 "pbserver.replica",
                 """
-            backup = self.role = Backup(view, self.history, self._out)
+            backup = self.role = Backup(view, self.history, self.limits, self._out)
 """,
                 """
             if self.history.log.end > self.history.commit:
                 self.history.log.truncate(self.history.commit + 1)
-            backup = self.role = Backup(view, self.history, self._out)
+            backup = self.role = Backup(view, self.history, self.limits, self._out)
 """,
             ),
         ),
@@ -84,9 +84,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.backup",
-                "self.view.number, self._echo, self.verified, self.history.commit",
-                "self.view.number, self._echo, self.history.log.end, "
-                "self.history.commit",
+                "self._accepted = self.verified",
+                "self._accepted = self.history.log.end",
             ),
         ),
         configs=("small",),
@@ -182,11 +181,11 @@ MUTANTS: Final = (
             put(
                 "pbserver.backup",
                 """
-            self.incoming = None
+            self._drop_incoming()
             self.link = link
 """,
                 """
-            self.incoming = None
+            self._drop_incoming()
             self.link = link
             self.verified = self.history.commit
             if self.history.log.end > self.verified:
@@ -321,6 +320,7 @@ MUTANTS: Final = (
                 """
         if sequence < session.next:
             # Executed before: the same bytes again, or nothing.
+            self.work += ENTRY_WORK
             return session.answer(sequence)
         if sequence != session.next or batch.lacking > sequence:
 """,

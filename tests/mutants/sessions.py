@@ -54,8 +54,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-            while len(self.table) >= self.sessions_max:
-                self._evict_first()
+            self._evict_while(lambda: len(self.table) >= self.sessions_max)
 """,
                 "",
             ),

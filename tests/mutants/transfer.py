@@ -86,10 +86,10 @@ MUTANTS: Final = (
                 """
         if self._needed and id(leaf) in self._needed:
             leaf = self._own(at)
-        before = len(leaf)
+        before = leaf.get(key)
 """,
                 """
-        before = len(leaf)
+        before = leaf.get(key)
 """,
             ),
         ),
@@ -180,11 +180,11 @@ MUTANTS: Final = (
                 "pbserver.backup",
                 """
         self.link = before.link
-        self.incoming = before.incoming
+        self.incoming, self.job = before.incoming, before.job
 """,
                 """
         self.link = before.link
-        self.incoming = before.incoming
+        self.incoming, self.job = before.incoming, before.job
         self.verified = max(self.verified, before.verified)
 """,
             ),

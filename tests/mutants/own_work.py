@@ -1,0 +1,225 @@
+"""Bounded work, and liveness that follows it: bugs of our own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, put
+
+MUTANTS: Final = (
+    Mutant(
+        "work-refusal",
+        "9",
+        "what comes when the budget is used up is executed",
+        (put("pbserver.store", "if budget.work < 0:", "if False:"),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-scan",
+        "9",
+        "the pairs that a scan returns cost nothing",
+        (put("pbserver.operations", "    budget.found(len(found))\n", ""),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-leaf",
+        "9",
+        "a leaf may have any number of long keys",
+        (put("pbserver.pairs", "_width(leaf) > LEAF_KEY_BYTES_MAX", "False"),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-copied",
+        "9",
+        "what an append costs depends on how the value came to be",
+        (
+            put(
+                "pbserver.operations",
+                "    if before > COPIED_BYTES_FREE:",
+                "    if before > COPIED_BYTES_FREE and type(pairs.get(key)) is bytes:",
+            ),
+        ),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-items",
+        "9",
+        "a body may have any number of items",
+        (put("pbserver.bodies", "if room < 0:", "if False:"),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "turn-commit",
+        "bounds",
+        "a primary executes in one turn all that is committed",
+        (
+            put(
+                "pbserver.primary",
+                "            if state.work >= stop:\n                # Everybody",
+                "            if False:\n                # Everybody",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-forgotten",
+        "5 primary 3",
+        "what a turn leaves to be executed waits for the next message",
+        (
+            put(
+                "pbserver.primary",
+                "                if entry.index < upto:\n"
+                "                    self.is_behind = True\n",
+                "",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-backup",
+        "bounds",
+        "a backup applies in one turn all that is committed",
+        (put("pbserver.backup", "if state.work >= stop:", "if False:"),),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-holds",
+        "5 backup 2",
+        "a backup that lags goes on reporting what it accepts",
+        (put("pbserver.backup", "if not self._lags:", "if True:"),),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-caught-up",
+        "5 backup 2",
+        "a backup that has caught up waits for the next Forward to report it",
+        (
+            put(
+                "pbserver.backup",
+                """
+            if self.verified > self._accepted and self.link is not None:
+                self._echo = self._round
+""",
+                "",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-alive",
+        "5 backup 2",
+        "a backup that lags gives no sign of life",
+        (
+            put(
+                "pbserver.backup",
+                "        if self._lags and self.link is not None:\n            # What",
+                "        if False:\n            # What",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "digest-moved",
+        "S7",
+        "a digest that waited for another is of a later state",
+        (
+            put(
+                "pbserver.history",
+                "        digests.leaving(state)\n        answer",
+                "        answer",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "digest-cut",
+        "S7",
+        "a digest shows what was put while it was computed",
+        (
+            put(
+                "pbserver.pairs",
+                "needed[id(leaf)] = needed.get(id(leaf), 0) + 1",
+                "needed[id(leaf)] = 1",
+            ),
+        ),
+        tests=("pairs",),
+    ),
+    Mutant(
+        "digest-left",
+        "bounds",
+        "a digest that nobody waits for any more is computed to its end",
+        (
+            put(
+                "pbserver.digests",
+                "            if not self._links:\n                self._drop()\n",
+                "",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "job-late",
+        "5 transfer 4",
+        "a machine is installed before it is restored",
+        (put("pbserver.backup", "elif incoming.job is not None:", "elif False:"),),
+        tests=("turns",),
+    ),
+    Mutant(
+        "job-stale",
+        "5 transfer 4",
+        "what was restored for a transfer that has ended is installed",
+        (
+            put(
+                "pbserver.backup",
+                "if incoming is None or incoming.job is not job:",
+                "if incoming is None:",
+            ),
+            put(
+                "pbserver.backup",
+                "self._drop_incoming()\n            self.link = self._echo = None",
+                "self.link = self._echo = None",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "progress-late",
+        "4.4",
+        "ticks that are late are progress",
+        (put("pbserver.progress", "late_share <= 0.5 and ", ""),),
+        tests=("progress",),
+    ),
+    Mutant(
+        "progress-idle",
+        "4.4",
+        "work that stands still is progress",
+        (put("pbserver.progress", " and not is_idle", ""),),
+        tests=("progress",),
+    ),
+    Mutant(
+        "progress-early",
+        "4.4",
+        "a ping goes out before the work that it reports",
+        (
+            put(
+                "pbserver.pinger",
+                "        self.is_due = True\n        self._server.changed()",
+                "        self.send()\n        self._server.changed()",
+            ),
+        ),
+        tests=("progress",),
+    ),
+    Mutant(
+        "evict-all",
+        "bounds",
+        "one entry evicts all sessions that are due",
+        (
+            put(
+                "pbserver.sessions",
+                "for _ in range(EVICTIONS_MAX):\n            if self._first_ms",
+                "while True:\n            if self._first_ms",
+            ),
+        ),
+        tests=("turns",),
+    ),
+)
