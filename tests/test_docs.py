@@ -297,6 +297,7 @@ def test_the_machine_in_the_readme_is_one() -> None:
     cut = one.cut()
     while piece := cut.take(16):
         other.load(piece)
+    other.finish()
     assert one.digest() == other.digest()
 
 

@@ -92,12 +92,8 @@ class FakeLink:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.hello = Hello(VERSION, VIEW_SERVICE, ping_interval_ms=100, dead_pings=5)
-        self.transport = self
 
-    def getHost(self) -> Any:
-        return self
-
-    host = "127.0.0.1"
+    far_host = "127.0.0.1"
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -116,8 +112,11 @@ class Server:
     def hello(self) -> Hello:
         return Hello(VERSION, "server")
 
-    def member(self, host: str) -> Member:  # noqa: ARG002
+    def member(self) -> Member:
         return member("A")
+
+    def view_service_at(self, far: str) -> None:
+        """It does not matter here."""
 
     def changed(self) -> None:
         self.is_flush_due = True

@@ -141,6 +141,8 @@ def test_a_machine_of_ones_own_is_replaced_too() -> None:
     incoming = Incoming(copy.fresh())
     for part in parts(made("new", "newer")):
         incoming.load(part)
+    assert incoming.job is not None
+    assert incoming.job.run() is None
     copy.install(incoming.state)
     machine = copy.state.machine
     assert isinstance(machine, Single)

@@ -105,15 +105,14 @@ MUTANTS: Final = (
                 "pbserver.history",
                 """
         self.state = state
-        for index""",
+        self.digests""",
                 """
         old, self.state = self.state, state
         old_pairs = getattr(old.machine, "_pairs", None)
-        for leaf in () if old_pairs is None else old_pairs.leaves():
-            for key, value in zip(leaf[::2], leaf[1::2]):
-                if state.machine._pairs.get(key) is None:
-                    state.machine._pairs.put(key, value)
-        for index""",
+        for key, value in () if old_pairs is None else list(old_pairs.items()):
+            if state.machine._pairs.get(key) is None:
+                state.machine._pairs.put(key, value)
+        self.digests""",
             ),
         ),
     ),
