@@ -38,15 +38,15 @@ from wire.bounds import MACHINE_MAX, NAME_MAX
 from wire.daemon import (
     DaemonOptions,
     begin,
-    callers_max,
     check_endpoint,
     failing,
     on_next_stop,
+    places,
     turn_end,
 )
 from wire.invariants import guard
 from wire.links import Link, Listener
-from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
+from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, Places
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
     CLERK,
@@ -158,8 +158,7 @@ class Settings:
     machine: str = DEFAULT_MACHINE
     advertise: str | None = None
     limits: Limits = field(factory=Limits)
-    connections_max: int = CONNECTIONS_MAX
-    connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
+    places: Places = field(factory=Places)
 
 
 class ServerService(Logged, Service):
@@ -196,13 +195,7 @@ class ServerService(Logged, Service):
             settings.fresh,
             settings.limits,
         )
-        self._listener = Listener(
-            self,
-            SERVER,
-            reactor,
-            connections_max=settings.connections_max,
-            connections_per_peer_max=settings.connections_per_peer_max,
-        )
+        self._listener = Listener(self, SERVER, reactor, places=settings.places)
         self._pinger = Pinger(self, settings.views, reactor, random)
         self._peers = Peers(self, reactor, random)
         #: Everybody who asks: paused while the replica takes nothing.
@@ -536,8 +529,7 @@ def makeService(options: Options) -> ServerService:
         lambda: Sessions(factory()),
         options["machine"],
         options["advertise"],
-        connections_max=callers_max(options["connections"]),
-        connections_per_peer_max=options["connections-per-address"],
+        places=places(options["connections"], options["connections-per-address"]),
     )
     end = failing(reactor, options)
     service = ServerService(

@@ -23,9 +23,14 @@ from wire.daemon import (
     FILES_RESERVED,
     RefusedAccepts,
     begin,
-    callers_max,
     lean,
+    places,
     turn_end,
+)
+from wire.listener import (
+    OBSERVER_CONNECTIONS_MAX,
+    SERVER_CONNECTIONS_MAX,
+    STRANGERS_MAX,
 )
 from wire.logs import Lines
 
@@ -195,14 +200,17 @@ def test_it_has_as_many_files_as_the_system_allows(begun):
 
 # -- as many callers as there are files ------------------------------------------------
 
+#: Callers that are no clerks.
+OTHERS = SERVER_CONNECTIONS_MAX + OBSERVER_CONNECTIONS_MAX + STRANGERS_MAX
+
 FILES = [
-    # asked, files, possible
+    # clerks asked for, files, clerks possible
     (4096, 1_048_576, 4096),
-    (4096, 4096 + FILES_RESERVED, 4096),
-    (4096, 4096 + FILES_RESERVED - 1, 4095),
-    (4096, 1024, 1024 - FILES_RESERVED),
-    (4096, 64, 32),
-    (32, 64, 32),
+    (4096, 4096 + OTHERS + FILES_RESERVED, 4096),
+    (4096, 4096 + OTHERS + FILES_RESERVED - 1, 4095),
+    (4096, 1024, 896 - 2 * 224 - 56),
+    (4096, 64, 32 - 2 * 8 - 2),
+    (14, 64, 14),
     (4096, resource.RLIM_INFINITY, 4096),
 ]
 
@@ -212,7 +220,8 @@ def test_callers_leave_files_for_everything_else(asked, files, possible, monkeyp
     limits = (files, files)
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     with capturedLogs() as logs:
-        assert callers_max(asked) == possible
+        found = places(asked, 7)
+    assert (found.clerks, found.per_address) == (possible, 7)
     told = [each["understudy_values"] for each in logs]
     assert len(told) == (possible < asked)
     for values in told:

@@ -26,6 +26,7 @@ from wire.listener import (
     UNFINISHED_BYTES_ALL_MAX,
     UNFINISHED_BYTES_FAIR,
     Listener,
+    Places,
 )
 from wire.messages import (
     CLERK,
@@ -60,7 +61,8 @@ class Door:
     def __init__(self, **limits: int) -> None:
         self.owner = Recorder(Hello(VERSION, SERVER))
         self.reactor = MemoryReactorClock()
-        self.listener = Listener(self.owner, SERVER, self.reactor, **limits)
+        places = Places(**limits)
+        self.listener = Listener(self.owner, SERVER, self.reactor, places=places)
 
     def connect(self, host: str = "10.0.0.1"):
         """The link of a caller that has not sent anything."""
@@ -102,7 +104,7 @@ def is_dismissed(link) -> bool:
 
 
 def test_so_many_and_no_more():
-    door = Door(connections_max=3)
+    door = Door(clerks=3)
     links = [door.call() for _ in range(3)]
     assert all(link.is_open for link in links)
     refused = door.call()
@@ -115,7 +117,7 @@ def test_so_many_and_no_more():
 
 
 def test_so_many_from_one_address_and_no_more():
-    door = Door(connections_per_peer_max=2)
+    door = Door(per_address=2)
     links = [door.call("10.0.0.1"), door.call("10.0.0.1")]
     refused = door.call("10.0.0.1")
     text = "there are 2 connections of clerks from 10.0.0.1 already"
@@ -126,7 +128,7 @@ def test_so_many_from_one_address_and_no_more():
 
 
 def test_clerks_take_no_place_of_servers_and_observers():
-    door = Door(connections_max=3, connections_per_peer_max=2)
+    door = Door(clerks=3, per_address=2)
     for _ in range(5):
         door.call()
     for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
@@ -137,7 +139,7 @@ def test_clerks_take_no_place_of_servers_and_observers():
 
 
 def test_servers_and_observers_take_no_place_of_clerks():
-    door = Door(connections_max=2)
+    door = Door(clerks=2)
     for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
         assert door.call(hello=hello).is_open
     links = [door.call() for _ in range(3)]
@@ -153,7 +155,7 @@ def test_servers_and_observers_take_no_place_of_clerks():
     ids=["servers", "observers"],
 )
 def test_the_other_roles_have_a_limit_too(hello, places):
-    door = Door(connections_per_peer_max=10)
+    door = Door(per_address=10)
     for number in range(places):
         assert door.call(f"10.0.{number // 10}.1", hello).is_open
     assert is_dismissed(door.call("10.9.9.9", hello))
@@ -164,8 +166,24 @@ def test_there_is_room_for_every_server_that_a_view_service_knows():
     assert SERVER_CONNECTIONS_MAX > SERVERS_MAX
 
 
+@pytest.mark.parametrize("callers", [4, 16, 32, 128, 896, 4096, 100_000])
+def test_all_kinds_have_places_within_a_limit(callers):
+    found = Places().within(callers)
+    kinds = (found.clerks, found.servers, found.observers, found.strangers)
+    assert sum(kinds) <= callers
+    assert min(kinds) >= 1
+    assert found.clerks >= min(4096, callers // 4)
+    assert (found == Places()) == (callers > 4096 + 2048 + 256)
+
+
+def test_strangers_have_as_many_places_as_they_are_given():
+    door = Door(strangers=2)
+    links = [door.connect() for _ in range(3)]
+    assert [link.transport.disconnecting for link in links] == [True, False, False]
+
+
 def test_the_most_silent_gives_up_its_place():
-    door = Door(connections_max=3)
+    door = Door(clerks=3)
     links = [door.call() for _ in range(3)]
     door.reactor.advance(IDLE_S)
     links[0].dataReceived(encode(Query(1, NO_SESSION, 0, b"")))
@@ -181,7 +199,7 @@ def test_the_most_silent_gives_up_its_place():
 
 
 def test_of_one_address_its_own_most_silent_gives_up_its_place():
-    door = Door(connections_per_peer_max=2)
+    door = Door(per_address=2)
     other = door.call("10.0.0.9")
     links = [door.call() for _ in range(2)]
     door.reactor.advance(IDLE_S)
@@ -190,7 +208,7 @@ def test_of_one_address_its_own_most_silent_gives_up_its_place():
 
 
 def test_whoever_was_dismissed_has_no_place_any_more():
-    door = Door(connections_max=1)
+    door = Door(clerks=1)
     first = door.call()
     for _ in range(3):
         door.reactor.advance(IDLE_S)
@@ -201,7 +219,7 @@ def test_whoever_was_dismissed_has_no_place_any_more():
 
 
 def test_places_change_hands_no_faster_than_callers_can_settle():
-    door = Door(connections_max=5)
+    door = Door(clerks=5)
     links = [door.call() for _ in range(5)]
     door.reactor.advance(IDLE_S)
     assert [door.call().is_open for _ in range(3)] == [True, False, False]
@@ -215,7 +233,7 @@ def test_places_change_hands_no_faster_than_callers_can_settle():
 
 
 def test_callers_without_a_hello_take_no_places():
-    door = Door(connections_max=2, connections_per_peer_max=1)
+    door = Door(clerks=2, per_address=1)
     silent = [door.connect() for _ in range(50)]
     assert door.call().is_open
     assert not any(link.transport.disconnecting for link in silent)
@@ -298,7 +316,7 @@ def test_the_figures_leave_a_frame_to_blame():
 
 
 def test_those_who_are_refused_take_nobodys_place():
-    door = Door(connections_max=10, connections_per_peer_max=1)
+    door = Door(clerks=10, per_address=1)
     links = [door.call("10.0.0.1") for _ in range(30)]
     assert links[0].is_open
     for host in range(2, 11):
@@ -307,7 +325,7 @@ def test_those_who_are_refused_take_nobodys_place():
 
 
 def test_too_many_refused_are_closed_without_a_word():
-    door = Door(connections_max=0)
+    door = Door(clerks=0)
     refused = [door.call() for _ in range(REFUSED_MAX)]
     assert all(farewell(link).reason == "full" for link in refused)
     crowd = door.call()
@@ -319,7 +337,7 @@ def test_too_many_refused_are_closed_without_a_word():
 
 
 def test_the_log_says_once_a_minute_that_it_is_full():
-    door = Door(connections_max=1)
+    door = Door(clerks=1)
     with capturedLogs() as logs:
         link = door.call()
         for _ in range(5):
@@ -334,7 +352,7 @@ def test_the_log_says_once_a_minute_that_it_is_full():
 
 
 def test_closing_says_goodbye_to_all_and_waits_for_them():
-    door = Door(connections_max=2)
+    door = Door(clerks=2)
     links = [door.call() for _ in range(3)]
     closed: list[str] = []
     door.listener.close().addCallback(lambda _: closed.append("closed"))
@@ -346,7 +364,7 @@ def test_closing_says_goodbye_to_all_and_waits_for_them():
 
 
 def test_closing_waits_for_those_who_are_refused_too():
-    door = Door(connections_max=0)
+    door = Door(clerks=0)
     link = door.call()
     closed: list[str] = []
     door.listener.close().addCallback(lambda _: closed.append("closed"))
@@ -356,7 +374,7 @@ def test_closing_waits_for_those_who_are_refused_too():
 
 
 def test_nothing_is_kept_of_those_who_have_gone():
-    door = Door(connections_max=5)
+    door = Door(clerks=5)
     links = [door.call(f"10.0.0.{host}") for host in range(10)]
     links += [door.call(hello=SERVERS_HELLO), door.connect()]
     begin(links[0])

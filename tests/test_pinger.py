@@ -158,7 +158,7 @@ def test_the_names_of_all_members_are_looked_up_in_advance() -> None:
     world.service._peers._names = resolver.names
     world.answer()
     odd = [Member(f"s{n}", n, at) for n, at in enumerate(["nonsense", "tcp:0:1"], 5)]
-    named = [Member(f"s{n}", n, f"tcp:host-{n}:7401") for n in (2, 3, 2)]
+    named = [Member(f"s{n}", n, f"tcp:host-{n % 5}:7401") for n in (2, 3, 7)]
     world.view(Member("s4", 4, "tcp:10.9.0.4:7401"), *named, *odd)
     assert resolver.asked == ["host-2", "host-3"]
     resolver.answer("host-2")

@@ -17,6 +17,7 @@ from tests.until import until
 from wire import dialler, listener
 from wire.codec import Decoder, encode
 from wire.link import Link
+from wire.listener import Places
 
 __all__ = ["ends"]
 
@@ -77,7 +78,7 @@ async def test_a_caller_that_hangs_up_leaves_nothing(ends, alive, name):
 
 @pytest_twisted.ensureDeferred
 async def test_a_caller_that_is_sent_away_leaves_nothing(ends, alive):
-    server = Server(connections_max=0)
+    server = Server(places=Places(clerks=0))
     await server.up()
     ends += [server]
     with server.raw() as sock:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -21,6 +22,7 @@ from wire import listener as listener_module
 from wire.codec import Decoder, encode
 from wire.link import LINGER_S
 from wire.links import Dialler, Link, Listener
+from wire.listener import Places
 from wire.messages import (
     CLERK,
     NO_SESSION,
@@ -49,7 +51,7 @@ def echo(link: Link, message: Message) -> None:
 class Server:
     """A listener whose owner answers each query with its own body."""
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, **options: Any) -> None:
         self.owner = Recorder(SERVER_HELLO, echo)
         self.listener = Listener(self.owner, SERVER, reactor, **options)
 
@@ -411,7 +413,7 @@ async def test_a_silent_caller_hears_why(ends):
 
 @pytest_twisted.ensureDeferred
 async def test_one_too_many_hears_why(ends):
-    server = Server(connections_max=1)
+    server = Server(places=Places(clerks=1))
     client = Client(await server.up())
     ends += [server, client]
     await client.open()

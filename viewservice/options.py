@@ -7,12 +7,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.python import usage
 
 from wire.bounds import BACKUPS_MAX, DEAD_PINGS_MAX, PING_INTERVAL_MS_MAX
 from wire.daemon import DaemonOptions, check_endpoint
-from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX
+from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, Places
 
 DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
 DEFAULT_STATE: Final = "viewservice.state"
@@ -94,8 +94,7 @@ class Settings:
     backups_max: int = 1
     strict: bool = False
     new_cluster: bool = False
-    connections_max: int = CONNECTIONS_MAX
-    connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX
+    places: Places = field(factory=Places)
 
     @property
     def margin_ticks(self) -> int:

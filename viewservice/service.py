@@ -29,7 +29,7 @@ from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.addresses import parse_address
 from wire.codec import ProtocolError
-from wire.daemon import begin, callers_max, failing
+from wire.daemon import begin, failing, places
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
@@ -85,13 +85,7 @@ class ViewService(Logged, Service):
         self._random = random
         self._end = fail
         self._now = now
-        self._listener = Listener(
-            self,
-            VIEW_SERVICE,
-            reactor,
-            connections_max=settings.connections_max,
-            connections_per_peer_max=settings.connections_per_peer_max,
-        )
+        self._listener = Listener(self, VIEW_SERVICE, reactor, places=settings.places)
         self._ticker = Ticker(
             settings.ping_interval_ms / 1000, self._tick, self._paused, reactor
         )
@@ -410,8 +404,7 @@ def makeService(options: Options) -> ViewService:
         backups_max=options["backups"],
         strict=options["ack-gate"] == "strict",
         new_cluster=bool(options["new-cluster"]),
-        connections_max=callers_max(options["connections"]),
-        connections_per_peer_max=options["connections-per-address"],
+        places=places(options["connections"], options["connections-per-address"]),
     )
     storage = Volatile() if state is None else StateFile(state)
     end = failing(reactor, options)

@@ -31,6 +31,7 @@ from twisted.python.usage import Options, UsageError
 from zope.interface import implementer
 
 from wire.invariants import own_process
+from wire.listener import Places
 from wire.logs import get_logger
 from wire.output import discard_stdout
 from wire.spin import spinning
@@ -129,25 +130,28 @@ def many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def callers_max(asked: int) -> int:
-    """How many callers this process may have at a time: *asked*, or, with a
-    warning, what its limit of open files leaves room for.
+def places(clerks: int, per_address: int) -> Places:
+    """How many callers this process may have at a time: with so many *clerks*, or,
+    with a warning, what its limit of open files leaves room for.
 
     Without that bound callers could use up all files, and a view service that
     cannot write its state must stop.
     """
+    asked = Places(clerks, per_address)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = max(files - FILES_RESERVED, files // 2)
-    if files == resource.RLIM_INFINITY or asked <= possible:
+    if files == resource.RLIM_INFINITY:
         return asked
-    _log.warning(
-        "files.limited",
-        files=files,
-        connections=possible,
-        text=f"{asked} connections are configured, but this process may open only "
-        f"{files} files; it accepts {possible} connections at a time. Raise the limit "
-        "(ulimit -n, LimitNOFILE=), or lower --connections",
-    )
+    possible = asked.within(max(files - FILES_RESERVED, files // 2))
+    if possible.clerks < clerks:
+        _log.warning(
+            "files.limited",
+            files=files,
+            connections=possible.clerks,
+            text=f"connections of {clerks} clerks are configured, but this process "
+            f"may open only {files} files; it accepts {possible.clerks} clerks, "
+            f"{possible.servers} servers and {possible.observers} observers at a "
+            "time. Raise the limit (ulimit -n, LimitNOFILE=), or lower --connections",
+        )
     return possible
 
 

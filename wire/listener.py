@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -71,6 +72,29 @@ UNSENT_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
 _log = get_logger("wire.listener")
 
 
+@frozen
+class Places:
+    """How many callers of each kind a listener takes."""
+
+    clerks: int = CONNECTIONS_MAX
+    #: Of each role.
+    per_address: int = CONNECTIONS_PER_PEER_MAX
+    servers: int = SERVER_CONNECTIONS_MAX
+    observers: int = OBSERVER_CONNECTIONS_MAX
+    strangers: int = STRANGERS_MAX
+
+    def within(self, callers_max: int) -> Places:
+        """As many of each kind, or fewer, so that there are *callers_max* in all:
+        servers and strangers have a quarter each then, observers a sixteenth, and
+        clerks the rest."""
+        servers = max(1, min(self.servers, callers_max // 4))
+        strangers = max(1, min(self.strangers, callers_max // 4))
+        observers = max(1, min(self.observers, callers_max // 16))
+        rest = max(1, callers_max - servers - strangers - observers)
+        clerks = min(self.clerks, rest)
+        return Places(clerks, self.per_address, servers, observers, strangers)
+
+
 class Listener(ServerFactory):
     """Takes calls for an owner whose role is *role*."""
 
@@ -83,19 +107,20 @@ class Listener(ServerFactory):
         reactor: IReactorTime,
         *,
         hello_s: float = 5.0,
-        connections_max: int = CONNECTIONS_MAX,
-        connections_per_peer_max: int = CONNECTIONS_PER_PEER_MAX,
+        places: Places | None = None,
     ) -> None:
         self._owner = owner
         self._role = role
         self._reactor = reactor
         self._hello_s = hello_s
+        places = Places() if places is None else places
         self._places = {
-            SERVER: SERVER_CONNECTIONS_MAX,
-            CLERK: connections_max,
-            OBSERVER: OBSERVER_CONNECTIONS_MAX,
+            SERVER: places.servers,
+            CLERK: places.clerks,
+            OBSERVER: places.observers,
         }
-        self._per_peer_max = connections_per_peer_max
+        self._strangers_max = places.strangers
+        self._per_peer_max = places.per_address
         self._ports: list[IListeningPort] = []
         #: Callers that have not sent their Hello -> their host, oldest first.
         self._strangers: dict[Link, str] = {}
@@ -158,11 +183,11 @@ class Listener(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Link:
         """A link for a caller."""
-        if len(self._strangers) >= STRANGERS_MAX:
-            self._tell_filled("stranger", "", STRANGERS_MAX)
+        if len(self._strangers) >= self._strangers_max:
+            self._tell_filled("stranger", "", self._strangers_max)
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
-            self._dismiss(oldest, f"{STRANGERS_MAX} callers have sent no Hello")
+            self._dismiss(oldest, f"{self._strangers_max} callers have sent no Hello")
         link = Link(
             self._owner,
             self,

@@ -29,8 +29,8 @@ MUTANTS: Final = (
         (
             put(
                 "wire.daemon",
-                "possible = max(files - FILES_RESERVED, files // 2)",
-                "possible = files",
+                "asked.within(max(files - FILES_RESERVED, files // 2))",
+                "asked.within(files)",
             ),
         ),
     ),
