@@ -204,8 +204,11 @@ def test_leaving_out_one_fault_redraws_no_other() -> None:
 
 
 def test_an_excerpt_has_no_more_than_it_says() -> None:
-    found = run(FIRST, excerpt=Excerpt(clerks=1, calls=7, only=()))
-    assert (found.clerks, found.calls, found.struck) == (1, 7, ())
+    # A world can be over before a clerk has made all its calls; not three of them.
+    excerpt = Excerpt(clerks=1, calls=7, only=())
+    found = [run(seed, excerpt=excerpt) for seed in range(FIRST, FIRST + 3)]
+    assert {(each.clerks, each.struck) for each in found} == {(1, ())}
+    assert max(each.calls for each in found) == 7
     said: list[str] = []
     kinds = frozenset({"crash", "cut"})
     struck = [
