@@ -16,6 +16,7 @@ from client import Clerk, NotExecuted
 from tests.model_servers import ANYWHERE, ModelCluster, ModelViews, nobody
 from tests.until import until
 from wire.links import Listener
+from wire.listener import Places
 from wire.messages import VIEW_SERVICE
 
 
@@ -127,7 +128,9 @@ async def test_one_that_died_with_its_primary_is_survived_too(
 @pytest_twisted.ensureDeferred
 async def test_a_view_service_that_is_full_is_named() -> None:
     views = ModelViews(nobody())
-    views.listener = Listener(views, VIEW_SERVICE, reactor, connections_per_peer_max=1)
+    views.listener = Listener(
+        views, VIEW_SERVICE, reactor, places=Places(per_address=1)
+    )
     address = await views.listener.listen(ANYWHERE)
     first = Clerk(reactor, address)
     waiting = first.get("k")
