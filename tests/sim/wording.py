@@ -114,7 +114,7 @@ class Wording:
 def _news(message: object) -> object:
     """What is equal in two messages if the second is routine; None: nothing."""
     if isinstance(message, Ping):
-        return replace(message, serial=0, report=Report())
+        return replace(message, serial=0, report=Report(), progress=0)
     if isinstance(message, ViewIs):
         return message.view.number, message.acknowledged
     if isinstance(message, Forward) and not message.entries:
