@@ -224,8 +224,9 @@ class Backup:
         if upto > history.commit:
             state = history.state
             stop = state.work + self.limits.turn_work_max
+            apply = history.applier
             for entry in history.log.between(history.commit, upto):
-                history.apply(entry)
+                apply(entry)
                 if state.work >= stop:
                     break
             if history.is_long:

@@ -84,11 +84,14 @@ class History:
         log.append(entry)
         self._got_ms = self.now_ms
 
-    def apply(self, entry: Entry) -> Answer | None:
-        """Apply the entry after the commit index, which commits it here."""
+    @property
+    def applier(self) -> Callable[[Entry], Answer | None]:
+        """What applies the entry after the commit index, which commits it here.
+        Good for this turn: it spares each entry a look at who waits for a digest."""
+        return self._apply_and_look if self.digests.waiting else self.state.apply
+
+    def _apply_and_look(self, entry: Entry) -> Answer | None:
         state, digests = self.state, self.digests
-        if not digests.waiting:
-            return state.apply(entry)
         digests.leaving(state)
         answer = state.apply(entry)
         digests.reached(state)

@@ -319,8 +319,9 @@ class Primary:
     def _commit(self, upto: int) -> None:
         history, out, door, state = self.history, self.out, self.door, self._state
         stop = state.work + self.limits.turn_work_max
+        apply = history.applier
         for entry in history.log.between(history.commit, upto):
-            answer = history.apply(entry)
+            answer = apply(entry)
             for link in door.applied(entry):
                 if answer is not None:
                     out.send(link, answer)

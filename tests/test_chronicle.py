@@ -147,7 +147,7 @@ class Court:
     def apply(self, who: str, entry: Entry) -> None:
         """It applies that, and answers what the rules say."""
         history = self[who].history
-        answer = history.apply(entry)
+        answer = history.applier(entry)
         self.tell(who, entry, answer)
 
     def tell(self, who: str, entry: Entry, answer: Answer | None) -> None:
@@ -238,7 +238,7 @@ def test_another_answer_at_an_index(court: Court) -> None:
     court.log("B", entry(2))
     court.log("A", entry(2))
     court.apply("A", entry(2))
-    court["B"].history.apply(entry(2))
+    court["B"].history.applier(entry(2))
     with refuses("same answers", "B answers .*other"):
         court.tell("B", entry(2), BatchAnswer(1, b"other"))
 

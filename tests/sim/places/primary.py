@@ -123,7 +123,7 @@ _PRIMARY = {
         when="self.followers and not any(f.joined for f in self.followers.values())",
     ),
     "an inherited entry is committed": at(
-        "answer = history.apply(entry)", when="entry.view != self.view.number"
+        "answer = apply(entry)", when="entry.view != self.view.number"
     ),
     "an inherited batch has an asker": at(
         "if answer is not None:", when="entry.view != self.view.number"
