@@ -107,9 +107,9 @@ class Questions:
 
     def forget_lost(self) -> None:
         """Forget what was asked on links that were lost; once a turn."""
-        lost, self._lost = self._lost, set()
-        if not lost:
+        if not self._lost:
             return
+        lost, self._lost = self._lost, set()
         for waiting in (self._reads, self._early, self._strangers):
             gone = [each for each in waiting if each.link in lost]
             if gone:

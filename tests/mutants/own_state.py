@@ -71,11 +71,13 @@ MUTANTS: Final = (
         log.append(entry)
         self._got_ms = self.now_ms
 
-    def apply""",
+    @property
+    def applier""",
                 """
         log.append(entry)
 
-    def apply""",
+    @property
+    def applier""",
             ),
         ),
     ),
