@@ -156,14 +156,14 @@ class Store:
             self.spent = WORK_MAX - budget.work + len(body) + len(joined)
             return joined
         answers: list[bytes] = []
-        for command in commands:
-            if budget.work < 0:
-                answers.append(NO_WORK)
-                continue
+        budget.commands = remaining = iter(commands)
+        for command in remaining:
             answer = operations[type(command)](pairs, command, budget)
             if len(answer) > ANSWER_BYTES_SURE:
                 budget.fit -= len(answer) - ANSWER_BYTES_SURE
             answers.append(answer)
+        if budget.work < 0:
+            answers += [NO_WORK] * (count - len(answers))
         joined = bodies.join(answers)
         self.spent = WORK_MAX - budget.work + len(body) + len(joined)
         return joined

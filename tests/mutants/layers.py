@@ -82,6 +82,7 @@ TESTS: Final = {
     "pbserver.sessions": f"sessions {REPLICA}",
     "pbserver.transfer": f"transfer {REPLICA}",
     "pbserver.store": STORE,
+    "pbserver.budget": STORE,
     "pbserver.operations": STORE,
     "pbserver.bodies": STORE,
     "pbserver.pairs": STORE,

@@ -11,7 +11,7 @@ MUTANTS: Final = (
         "work-refusal",
         "9",
         "what comes when the budget is used up is executed",
-        (put("pbserver.store", "if budget.work < 0:", "if False:"),),
+        (put("pbserver.budget", "if self.work < 0:", "if False:"),),
         tests=("budget",),
     ),
     Mutant(
