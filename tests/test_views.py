@@ -260,6 +260,8 @@ def test_f13_a_primary_without_progress_is_replaced() -> None:
 def test_f13_but_not_if_nobody_else_can_lead() -> None:
     story = Story().tell("A0 A1" + " A1%5 . A1%5" * 5)
     assert shown(story.views) == "1 A!"
+    # It is still the one that creates views.
+    assert shown(story.tell("C0 A1%5").views) == "2 A C"
     story = Story().tell(PAIR + "A2%5 !B" + " . A2%5" * 5)
     assert shown(story.views) == "3 A"
 
