@@ -266,6 +266,27 @@ def test_f13_but_not_if_nobody_else_can_lead() -> None:
     assert shown(story.views) == "3 A"
 
 
+STALL = " . A2%5 B2%5" * 4
+
+
+def test_f13_a_stuck_backup_does_not_replace_a_stuck_primary() -> None:
+    # All are late together, as on a machine that has too much to do.
+    story = Story().tell(PAIR + "A2%5 B2%5" + STALL)
+    assert shown(story.views) == "2 A! =B"
+    # As soon as the backup works again, it takes over.
+    assert shown(story.tell("B2%6").views) == "3 B"
+
+
+def test_f13_a_stuck_backup_does_not_lead_where_another_one_can() -> None:
+    story = Story(backups_max=2).tell(TRIO + "A2%5 B2%5 C2" + " . A2%5 B2%5 C2" * 2)
+    story.tell(". A2%5 B2%5")
+    assert shown(story.views) == "2 A! =B =C"
+    assert shown(story.tell("C2").views) == "3 C =B"
+    # But a dead primary is replaced by a stuck backup if there is no other.
+    story = Story().tell(PAIR + "B2%5" + " . A2 B2%5" * 3 + " !A . B2%5 . B2%5")
+    assert shown(story.views) == "3 B"
+
+
 def test_f13_progress_of_any_kind_is_enough() -> None:
     story = Story().tell(PAIR)
     for progress in range(1, 9):

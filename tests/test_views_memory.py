@@ -145,6 +145,15 @@ def test_what_clerks_know_is_no_evidence() -> None:
     assert reason(story.tell("A1").views.greeted(hello(OTHER, 7, CLERK))) == "cluster"
 
 
+def test_m3_pings_that_say_nothing_new_leave_the_memory_alone() -> None:
+    """The primary names its backups with every ping; only news are written."""
+    story = Story().tell(PAIR)
+    before = story.views.memory()
+    story.tell("A2+B B2 . A2+B B2")
+    assert story.views.memory() is before
+    assert story.tell("C0 A2+B").views.memory() is not before
+
+
 @pytest.mark.parametrize("number", [3, view_number(2, 9), view_number(7, 1)])
 def test_f1_what_a_stranger_claims_is_not_remembered(number: int) -> None:
     story = Story().tell(PAIR)

@@ -90,7 +90,7 @@ class Roster:
     def disconnected(self, link: int, *, stopped: bool = False) -> None:
         """A connection is gone.  A hint, not a proof: two more silent ticks mean
         death, so at least one full interval is left for calling again.  *stopped*:
-        its Goodbye said that the process ends, which is for people to know."""
+        its Goodbye said that the process ends, so its name is free (rule 5)."""
         for name, server in self.servers.items():
             if server.link == link and server.connected:
                 hint = 0 if self.grace else self.dead_pings - 2 - server.silent

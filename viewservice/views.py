@@ -68,8 +68,7 @@ class Views:
 
     #: 128 random bits: which cluster this is the view service of.
     cluster: bytes = field(validator=instance_of(bytes))
-    #: Who has called, and who is alive; its grace is how long a first view
-    #: waits for callers who know of an earlier one.
+    #: Who has called, and who is alive.
     roster: Roster
     backups_max: int = field(default=1, validator=ge(0))
     #: While a view is unacknowledged, not even a dead backup leaves it.
@@ -225,15 +224,15 @@ class Views:
         return not self.view.number or (self.view.founding and not self.acknowledged)
 
     def primary_is_gone(self) -> bool:
-        """Dead; or at a standstill, if another one can lead (rule 17); or cut off
+        """Dead; or stuck, if one that is not can lead (rule 17); or cut off
         from all of its eligible backups, who are at least two, since one alone could
         as well be the one who is cut off (rule 10)."""
         primary = self.view.primary
         if primary is None or self.roster.is_dead(primary):
             return True
-        heirs = self.heirs()
-        if heirs and self.roster.is_stuck(primary):
+        if self.roster.is_stuck(primary) and self._heirs_at_work():
             return True
+        heirs = self.heirs()
         return len(heirs) >= 2 and heirs <= self.cut_off
 
     def heirs(self) -> frozenset[str]:
@@ -242,6 +241,13 @@ class Views:
             backup.name
             for backup in self.view.backups
             if backup.name in self.eligible and not self.roster.is_dead(backup)
+        )
+
+    def _heirs_at_work(self) -> frozenset[str]:
+        """The eligible backups that are alive and not stuck."""
+        dead_pings = self.roster.dead_pings
+        return frozenset(
+            name for name in self.heirs() if not self.servers[name].is_stuck(dead_pings)
         )
 
     # -- what members say of their view -----------------------------------------------
@@ -255,7 +261,9 @@ class Views:
         if member.is_same_copy(view.primary):
             backups = frozenset(backup.name for backup in view.backups)
             synced = backups.intersection(ping.synced)
-            self.eligible |= synced
+            # Without news it stays the same object: `memory` then need not look at it.
+            if not synced <= self.eligible:
+                self.eligible |= synced
             self.acknowledged = self.acknowledged or synced == backups
             self.unreachable = backups.intersection(ping.unreachable)
             self.weighed = self.weighed if self.unreachable else 0
@@ -347,7 +355,7 @@ class Views:
         return proposed if self._may_move(proposed) else None
 
     def _may_lead(self, leader: Server) -> bool:
-        """Whether *leader* may be primary in the next view (rules 1, 3, 7)."""
+        """Whether *leader* may be primary in the next view (rules 1, 3, 7, 17)."""
         view, member = self.view, leader.member
         if self.roster.is_dead(member):
             return False
@@ -357,10 +365,13 @@ class Views:
             return not self.primary_is_gone()
         if not self.primary_is_gone():
             return False
+        if self.is_unfounded():
+            return True
         backup = view.backup(member.name)
-        return self.is_unfounded() or (
-            member.name in self.eligible and member.is_same_copy(backup)
-        )
+        if member.name not in self.eligible or not member.is_same_copy(backup):
+            return False
+        at_work = self._heirs_at_work()
+        return not at_work or member.name in at_work
 
     def _proposed(self, leader: Member) -> View:
         """The view that would be right with *leader* as its primary: promotion,

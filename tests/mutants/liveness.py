@@ -85,12 +85,12 @@ MUTANTS: Final = (
             put(
                 "viewservice.views",
                 """
-        return self.is_unfounded() or (
-            member.name in self.eligible and member.is_same_copy(backup)
-        )
+        if self.is_unfounded():
+            return True
+        backup = view.backup(member.name)
 """,
                 """
-        return member.name in self.eligible and member.is_same_copy(backup)
+        backup = view.backup(member.name)
 """,
             ),
         ),
@@ -102,13 +102,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                """
-            self.eligible |= synced
-""",
-                """
-            if synced == backups:
-                self.eligible |= synced
-""",
+                "if not synced <= self.eligible:",
+                "if synced == backups:",
             ),
         ),
     ),

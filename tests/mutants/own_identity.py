@@ -238,7 +238,7 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                "if heirs and self.roster.is_stuck(primary):",
+                "if self.roster.is_stuck(primary) and self._heirs_at_work():",
                 "if False:",
             ),
         ),
@@ -250,8 +250,32 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                "if heirs and self.roster.is_stuck(primary):",
+                "if self.roster.is_stuck(primary) and self._heirs_at_work():",
                 "if self.roster.is_stuck(primary):",
+            ),
+        ),
+    ),
+    Mutant(
+        "id-stuck-heir",
+        "4.17",
+        "a stuck primary is replaced by a stuck backup",
+        (
+            put(
+                "viewservice.views",
+                "if self.roster.is_stuck(primary) and self._heirs_at_work():",
+                "if self.roster.is_stuck(primary) and self.heirs():",
+            ),
+        ),
+    ),
+    Mutant(
+        "id-stuck-leader",
+        "4.17",
+        "a stuck backup becomes primary although another one is at work",
+        (
+            put(
+                "viewservice.views",
+                "return not at_work or member.name in at_work",
+                "return True",
             ),
         ),
     ),

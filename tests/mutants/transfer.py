@@ -14,14 +14,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                """
-            member.name in self.eligible and member.is_same_copy(backup)
-        )
-""",
-                """
-            member.is_same_copy(backup)
-        )
-""",
+                "member.name not in self.eligible or not member.is_same_copy(backup)",
+                "not member.is_same_copy(backup)",
             ),
             put(
                 "viewservice.views",

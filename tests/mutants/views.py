@@ -157,14 +157,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.views",
-                """
-        return self.is_unfounded() or (
-            member.name in self.eligible and member.is_same_copy(backup)
-        )
-""",
-                """
-        return backup is None or member.name in self.eligible
-""",
+                "member.name not in self.eligible or not member.is_same_copy(backup)",
+                "backup is not None and member.name not in self.eligible",
             ),
             put(
                 "viewservice.views",

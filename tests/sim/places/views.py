@@ -25,9 +25,7 @@ _VIEWS = {
         "if ping.number != view.number or view.primary is None:",
         when="0 < counter_of(ping.number) < view.counter",
     ),
-    "a backup becomes eligible": at(
-        "self.eligible |= synced", when="synced - self.eligible"
-    ),
+    "a backup becomes eligible": at("self.eligible |= synced"),
     "eligible before all are": at(
         "self.acknowledged = self.acknowledged or synced == backups",
         when="synced and synced != backups",
