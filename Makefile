@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 
-.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-peers bench-growth bench-failover bench-transfer bench-docs trace-examples clean
+.PHONY: help setup test lint types unit grade sim search chaos mutants wheel-check demo bench bench-peers bench-growth bench-failover bench-transfer bench-versus bench-docs trace-examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -66,6 +66,11 @@ bench-failover: setup  ## the longest gap when the leader is struck, also of Sen
 
 bench-transfer: setup  ## a newcomer is given everything, and one of Redis, too
 	$(BIN)/python -m bench.transfer --keys 1000000 5000000 --json bench/results/transfer.json $(OPTIONS)
+
+# Published figures come from an optimized Python, such as Debian's:
+# make PYTHON=/usr/bin/python3 VENV=.venv-debian BASE=COMMIT bench-versus
+bench-versus: setup  ## is this tree slower than the commit BASE?
+	$(BIN)/python -m bench.versus $(or $(BASE),HEAD) $(OPTIONS)
 
 bench-docs: setup  ## docs/benchmarks.md, from the results that are kept
 	$(BIN)/python -m bench --write-docs

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from bench.systems import WAIT_S, Missing, System, ended
 
-SOURCES: Final = Path(__file__).with_name("native")
-PROGRAM: Final = Path(__file__).with_name("loadgen")
+HERE: Final = Path(__file__).parent
 
 #: Pairs that even a slow system takes in a second when it is filled.
 FILLED_PER_S_MIN: Final = 20_000
@@ -58,20 +57,24 @@ def _longest_s(options: tuple[str, ...]) -> float:
     return lasts + filling_s + 4 * WAIT_S
 
 
-def compiled() -> Path:
-    """The program, compiled if its source is newer.  Raises `Missing`."""
-    sources = sorted(SOURCES.glob("*.[ch]"))
+def compiled(directory: Path = HERE) -> Path:
+    """The program in *directory*, compiled if its source there, in ``native``, is
+    newer.  Raises `Missing`."""
+    program = directory / "loadgen"
+    sources = sorted(directory.glob("native/*.[ch]"))
+    if not sources:
+        raise Missing(f"there is no source of a load generator in {directory}")
     newest = max(path.stat().st_mtime for path in sources)
-    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= newest:
-        return PROGRAM
+    if program.exists() and program.stat().st_mtime >= newest:
+        return program
     if (compiler := shutil.which("cc")) is None:
         raise Missing("there is no C compiler (cc); try: apt-get install gcc libc6-dev")
-    new = PROGRAM.with_suffix(".new")
+    new = program.with_suffix(".new")
     files = [path for path in sources if path.suffix == ".c"]
     arguments: list[str | Path] = [compiler]
     arguments += ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", new, *files]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Missing(f"{compiler} cannot compile the load generator:\n{done.stderr}")
-    new.replace(PROGRAM)
-    return PROGRAM
+    new.replace(program)
+    return program

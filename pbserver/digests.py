@@ -30,19 +30,15 @@ class Digests:
     #: Answers that are to be sent.
     told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
 
-    _cut: SessionsDigest | None = field(default=None, init=False)
+    #: What is being computed.
+    cut: SessionsDigest | None = field(default=None, init=False)
     #: Who gets it.
     _links: list[Link] = field(factory=list, init=False)
-
-    @property
-    def is_busy(self) -> bool:
-        """Is a digest being computed?"""
-        return self._cut is not None
 
     def ask(self, link: Link, index: int, state: Sessions) -> None:
         """*link* wants the digest at *index*; 0: only how far *state* is."""
         has_room = len(self._links) + sum(map(len, self.waiting.values())) < DIGESTS_MAX
-        cut = self._cut
+        cut = self.cut
         if cut is not None and cut.index == index and has_room:
             if link not in self._links:
                 self._links.append(link)
@@ -56,11 +52,11 @@ class Digests:
     def reached(self, state: Sessions) -> None:
         """*state* is at an index for which somebody may wait: begin, unless a
         digest of another index is being computed."""
-        if self._cut is not None or state.index not in self.waiting:
+        if self.cut is not None or state.index not in self.waiting:
             return
         links = self.waiting.pop(state.index)
         try:
-            self._cut = state.digest_cut()
+            self.cut = state.digest_cut()
         except Exception:  # noqa: BLE001 - a machine that cannot tell harms nobody
             self._answer(links, DigestIs(state.index, state.chain, b""))
         else:
@@ -74,7 +70,7 @@ class Digests:
 
     def step(self, bytes_max: int, state: Sessions) -> None:
         """Compute on, for about that many bytes of the state."""
-        cut = self._cut
+        cut = self.cut
         if cut is None:
             return
         try:
@@ -101,9 +97,9 @@ class Digests:
                 self._drop()
 
     def _drop(self) -> None:
-        if self._cut is not None:
-            self._cut.close()
-        self._cut, self._links = None, []
+        if self.cut is not None:
+            self.cut.close()
+        self.cut, self._links = None, []
 
     def _refuse(self, link: Link, state: Sessions) -> None:
         self.told.append((link, DigestIs(state.index, state.chain, b"")))

@@ -22,10 +22,7 @@ class Discard:
     """Things to be freed, the last one first."""
 
     #: Each frees a little -> whether there is more.
-    _steps: list[Callable[[], bool]] = field(factory=list, init=False)
-
-    def __bool__(self) -> bool:
-        return bool(self._steps)
+    steps: list[Callable[[], bool]] = field(factory=list, init=False)
 
     def items(self, items: list[Any]) -> None:
         """Free a list, which nobody else uses."""
@@ -35,7 +32,7 @@ class Discard:
             return bool(items)
 
         if items:
-            self._steps.append(step)
+            self.steps.append(step)
 
     def table(self, table: dict[Any, Any]) -> None:
         """Free a dict, which nobody else uses."""
@@ -46,14 +43,14 @@ class Discard:
             return bool(table)
 
         if table:
-            self._steps.append(step)
+            self.steps.append(step)
 
     def machine(self, machine: Any) -> None:
         """Free a state machine; one that cannot shed its state goes at once."""
         if (shed := getattr(machine, "shed", None)) is not None:
-            self._steps.append(shed)
+            self.steps.append(shed)
 
     def step(self) -> None:
         """Free a little."""
-        if self._steps and not self._steps[-1]():
-            self._steps.pop()
+        if self.steps and not self.steps[-1]():
+            self.steps.pop()

@@ -132,15 +132,13 @@ class History:
     @property
     def is_behind(self) -> bool:
         """Is there work that waits for nothing but its turn?"""
-        return self.digests.is_busy or bool(self.discard)
+        return self.digests.cut is not None or bool(self.discard.steps)
 
     def work_on(self, bytes_max: int) -> None:
         """Do a bounded part of the work that waits for its turn."""
         self.steps += 1
-        if self.digests.is_busy:
-            self.digests.step(bytes_max, self.state)
-        if self.discard:
-            self.discard.step()
+        self.digests.step(bytes_max, self.state)
+        self.discard.step()
 
     def drop(self, state: Sessions) -> None:
         """Free a state, the whole of it, a little at a time."""

@@ -50,28 +50,20 @@ class Log:
     base_stamp_ms: int = 0
 
     entries: list[Entry] = field(factory=list, init=False)
-    #: The index of the last entry.  Kept, since every entry asks for it several
-    #: times.
+    #: The identity and the stamp of the last entry; while none is held, those of
+    #: the one before.  Kept, since every entry asks for them.
     end: int = field(init=False)
+    end_view: int = field(init=False)
+    end_stamp_ms: int = field(init=False)
 
     #: For each entry, the weight of everything up to and with it since this
     #: log began: the difference of two is the weight of what lies between.
     _weights: list[int] = field(factory=list, init=False)
     _base_weight: int = field(default=0, init=False)
 
-    @end.default
-    def _nothing_held(self) -> int:
-        return self.base_index
-
-    @property
-    def end_view(self) -> int:
-        """The view of the last entry."""
-        return self.entries[-1].view if self.entries else self.base_view
-
-    @property
-    def end_stamp_ms(self) -> int:
-        """The stamp of the last entry."""
-        return self.entries[-1].stamp_ms if self.entries else self.base_stamp_ms
+    def __attrs_post_init__(self) -> None:
+        """Nothing is held yet."""
+        self._find_end()
 
     @property
     def weight(self) -> int:
@@ -121,23 +113,20 @@ class Log:
     def append(self, entry: Entry) -> None:
         """Add an entry at the end.  ValueError if it cannot follow what is there:
         an index is left out, or its view or its stamp goes back."""
-        index, entries, weights = entry.index, self.entries, self._weights
-        # Before the first entry there is a base, which both lists lack.
-        if entries:
-            last, before = entries[-1], weights[-1]
-            view, stamp_ms = last.view, last.stamp_ms
-        else:
-            view, stamp_ms = self.base_view, self.base_stamp_ms
-            before = self._base_weight
+        index, view, stamp_ms = entry.index, entry.view, entry.stamp_ms
         if (
             index != self.end + 1
-            or entry.stamp_ms < stamp_ms
-            or (entry.view != view and not is_later(entry.view, view))
+            or stamp_ms < self.end_stamp_ms
+            or (view != self.end_view and not is_later(view, self.end_view))
         ):
-            raise _misplaced(entry, self.end, view, stamp_ms)
-        self.end = index
-        entries.append(entry)
-        weights.append(before + weight(entry.request))
+            raise _misplaced(entry, self.end, self.end_view, self.end_stamp_ms)
+        self.end, self.end_view, self.end_stamp_ms = index, view, stamp_ms
+        self.entries.append(entry)
+        weights, request = self._weights, entry.request
+        before = weights[-1] if weights else self._base_weight
+        # As `weight` does, without its call.
+        length = len(request.body) if type(request) is Batch else 0
+        weights.append(before + ENTRY_BYTES + length)
 
     def check_place(self, entry: Entry) -> None:
         """ValueError if *entry* cannot take the place of the one at its index, which
@@ -156,7 +145,7 @@ class Log:
         assert self.base_index < index, (self.base_index, index)
         del self.entries[index - self.base_index - 1 :]
         del self._weights[index - self.base_index - 1 :]
-        self.end = min(self.end, index - 1)
+        self._find_end()
 
     def forget(self, upto: int) -> None:
         """Drop the entries up to and with *upto*, from the front."""
@@ -178,7 +167,15 @@ class Log:
         self._weights.clear()
         self._base_weight = 0
         self.base_view, self.base_index, self.base_stamp_ms = view, index, stamp_ms
-        self.end = index
+        self._find_end()
+
+    def _find_end(self) -> None:
+        self.end = self.base_index + len(self.entries)
+        if self.entries:
+            last = self.entries[-1]
+            self.end_view, self.end_stamp_ms = last.view, last.stamp_ms
+        else:
+            self.end_view, self.end_stamp_ms = self.base_view, self.base_stamp_ms
 
     def _weight_to(self, index: int) -> int:
         at = index - self.base_index

@@ -22,7 +22,7 @@ from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.outbox import Link, Outbox
 from pbserver.questions import QUESTION_BYTES, Question, Questions
-from pbserver.sessions import ENTRY_WORK, Sessions
+from pbserver.sessions import ENTRY_WORK
 from pbserver.transfer import Outgoing
 from wire.messages import (
     BODY_BYTES_MAX,
@@ -83,11 +83,6 @@ class Primary:
         history = self.history
         log = history.log
         return Door.of_tail(log.between(history.commit, log.end))
-
-    @property
-    def _state(self) -> Sessions:
-        # A primary installs no snapshot, so this is one object all its life.
-        return self.history.state
 
     def begin(self) -> None:
         """Everything in the log is history now, the uncommitted tail included:
@@ -317,7 +312,9 @@ class Primary:
             self._answer(echoed)
 
     def _commit(self, upto: int) -> None:
-        history, out, door, state = self.history, self.out, self.door, self._state
+        history, out, door = self.history, self.out, self.door
+        # A primary installs no snapshot, so this is one object all its life.
+        state = history.state
         stop = state.work + self.limits.turn_work_max
         apply = history.applier
         for entry in history.log.between(history.commit, upto):
@@ -336,7 +333,7 @@ class Primary:
         commit, questions = self.history.commit, self.questions
         if questions.has_strangers:
             self._answer_strangers(commit, echoed)
-        state, room = self._state, self.limits.answers_bytes_max
+        state, room = self.history.state, self.limits.answers_bytes_max
         stop = state.work + self.limits.turn_work_max
         for question in questions.take_reads(commit, echoed):
             room -= self._try(question)
@@ -349,7 +346,7 @@ class Primary:
         for question in self.questions.take_strangers():
             batch = question.asked
             assert type(batch) is Batch
-            self._state.work += QUESTION_BYTES
+            self.history.state.work += QUESTION_BYTES
             if self._admit(question.link, batch):
                 continue
             if question.end <= commit and question.round <= echoed:
@@ -373,7 +370,7 @@ class Primary:
             self.door.tail(query.session, session.birth)
         ):
             self.questions.too_early(question)
-            self._state.work += ENTRY_WORK
+            self.history.state.work += ENTRY_WORK
         else:
             # It was not sent before, so it may never come, and what waits here
             # counts against everybody.
@@ -420,7 +417,8 @@ class Primary:
 
     def settle(self) -> None:
         """Commit and answer, while backups work on what they were sent."""
-        self.questions.forget_lost()
+        if self.questions.lost:
+            self.questions.forget_lost()
         log = self.history.log
         end = log.end
         self._advance()
@@ -439,12 +437,13 @@ class Primary:
             self.round, wanted = round_number, False
             forward = Forward(view, round_number, state.index, state.chain, entries)
             self.out.send(follower.link, forward)
-            if entries:
-                room -= log.weight_between(entries[0].index - 1, entries[-1].index)
-                if room <= 0:
-                    self.is_behind = True
-                    self.history.steps += 1
-                    break
+            if not entries or entries[-1].index == log.end:
+                break
+            room -= log.weight_between(entries[0].index - 1, entries[-1].index)
+            if room <= 0:
+                self.is_behind = True
+                self.history.steps += 1
+                break
 
     def _send_snapshot(self, follower: Follower) -> None:
         if follower.needs_snapshot:

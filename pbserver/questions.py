@@ -49,7 +49,7 @@ class Questions:
     _strangers: deque[Question] = field(factory=deque, init=False)
     #: The links that were lost, until their questions are looked for: once a
     #: turn, however many were lost in it.
-    _lost: set[Link] = field(factory=set, init=False)
+    lost: set[Link] = field(factory=set, init=False)
     #: The weight of them all.
     bytes: int = field(default=0, init=False)
 
@@ -103,13 +103,11 @@ class Questions:
     def link_lost(self, link: Link) -> None:
         """Nobody listens there any more."""
         if self.bytes:
-            self._lost.add(link)
+            self.lost.add(link)
 
     def forget_lost(self) -> None:
         """Forget what was asked on links that were lost; once a turn."""
-        if not self._lost:
-            return
-        lost, self._lost = self._lost, set()
+        lost, self.lost = self.lost, set()
         for waiting in (self._reads, self._early, self._strangers):
             gone = [each for each in waiting if each.link in lost]
             if gone:

@@ -13,7 +13,7 @@ import functools
 import sys
 from collections.abc import Callable
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, cast
 
 from attrs import field, frozen
 from twisted.application.service import Service
@@ -425,7 +425,8 @@ class ServerService(Logged, Service):
         self.turns += 1
         replica = self.replica
         for messages in replica.flush():
-            self._send(messages)
+            if messages:
+                self._send(messages)
         for link, message, reason in replica.take_ignored():
             _log.debug(
                 "message.ignored",
@@ -440,10 +441,8 @@ class ServerService(Logged, Service):
             self._reactor.callLater(0, self.changed)
         if replica.accepting != self._accepting:
             self._accept(accepting=replica.accepting)
-        if replica.diverged is not None:
-            self._part(replica.diverged)
-        if (job := replica.take_job()) is not None:
-            self._do_long(job.run).addCallback(self._finished, job)
+        if isinstance(replica.role, Backup):
+            self._look_after_backup()
         is_news = replica.take_news()
         if is_news and replica.synced:
             _log.info("backups.synced", names=list(replica.synced))
@@ -451,6 +450,12 @@ class ServerService(Logged, Service):
             self._pinger.send()
         if self._departed is not None:
             self._depart()
+
+    def _look_after_backup(self) -> None:
+        if self.replica.diverged is not None:
+            self._part(self.replica.diverged)
+        if (job := self.replica.take_job()) is not None:
+            self._do_long(job.run).addCallback(self._finished, job)
 
     @guard
     def _finished(self, error: ValueError | None, job: Job) -> None:
@@ -464,16 +469,25 @@ class ServerService(Logged, Service):
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
         """One write to each connection, however much there is to say on it."""
-        links: dict[Link, None] = {}
-        for link, message in messages:
-            assert isinstance(link, Link)
+        #: What is held back of each connection: mostly it is all that there is, and
+        #: need not be queued.  None: that was not all.
+        held: dict[Link, Message | None] = {}
+        for link, message in cast("list[tuple[Link, Message]]", messages):
+            if link not in held and type(message) is not Goodbye:
+                held[link] = message
+                continue
+            if (first := held.get(link)) is not None:
+                link.queue(first)
+            held[link] = None
             if type(message) is Goodbye:
                 link.goodbye(message.reason, message.text)
             else:
                 link.queue(message)
-                links[link] = None
-        for link in links:
-            link.flush()
+        for link, only in held.items():
+            if only is None:
+                link.flush()
+            else:
+                link.send(only)
 
     def _accept(self, *, accepting: bool) -> None:
         """Read from clerks, or do not."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any, Final
 from zlib import crc32
 
@@ -200,7 +199,7 @@ class Sessions:
         self.work += ENTRY_WORK
         session = self.table.get(request.id)
         if session is None:
-            self._evict_while(lambda: len(self.table) >= self.sessions_max)
+            self._evict_over(self.sessions_max - 1)
             session = Session(entry.index, 1, 1, (), entry.stamp_ms)
         else:
             session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)
@@ -249,12 +248,13 @@ class Sessions:
             lacking, answers = batch.lacking, answers[dropped:]
         self.answer_bytes = answer_bytes
         answers = (*answers, answer) if answers else (answer,)
-        self._use(
-            session_id,
-            Session(session.birth, sequence + 1, lacking, answers, stamp_ms),
+        # As `_use` does, without its call.
+        self.table[session_id] = Session(
+            session.birth, sequence + 1, lacking, answers, stamp_ms
         )
+        self.table.move_to_end(session_id)
         if self.answer_bytes > self.answer_bytes_max:
-            self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)
+            self._evict_over(self.sessions_max)
         return answer
 
     def _use(self, session_id: bytes, session: Session) -> None:
@@ -272,9 +272,10 @@ class Sessions:
             if session.stamp_ms < oldest_ms:
                 self._evict(session_id)
 
-    def _evict_while(self, is_over: Callable[[], bool]) -> None:
+    def _evict_over(self, sessions_max: int) -> None:
         for _ in range(EVICTIONS_MAX):
-            if not is_over():
+            is_over = len(self.table) > sessions_max
+            if not is_over and self.answer_bytes <= self.answer_bytes_max:
                 break
             self._evict(next(iter(self.table)))
 

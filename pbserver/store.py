@@ -50,6 +50,9 @@ PIECE_PAIRS_MAX: Final = 4096
 #: longer than it is sure of.
 _FIT: Final = BODY_BYTES_MAX - AROUND_BYTES + ANSWER_BYTES_SURE
 
+#: The same for a body of one command, and what such a one has left.
+_FIT_OF_ONE: Final = _FIT - ANSWER_BYTES_SURE
+_WORK_OF_ONE: Final = WORK_MAX - COMMAND_WORK
 _ONE: Final = bodies.header(1)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(list[AnyCommand]).decode
@@ -144,17 +147,18 @@ class Store:
             commands = [_command(item) for item in items]
 
         pairs, budget = self._pairs, self._budget
-        count = len(commands)
-        # What all the others are sure of is theirs.
-        budget.fit = _FIT - ANSWER_BYTES_SURE * count
-        budget.work = WORK_MAX - COMMAND_WORK * count
         budget.copied_keys = None
+        count = len(commands)
         if count == 1:
             # Most bodies: what the budget itself costs is saved here.
+            budget.fit, budget.work = _FIT_OF_ONE, _WORK_OF_ONE
             command = commands[0]
             joined = _ONE + operations[type(command)](pairs, command, budget)
             self.spent = WORK_MAX - budget.work + len(body) + len(joined)
             return joined
+        # What all the others are sure of is theirs.
+        budget.fit = _FIT - ANSWER_BYTES_SURE * count
+        budget.work = WORK_MAX - COMMAND_WORK * count
         answers: list[bytes] = []
         budget.commands = remaining = iter(commands)
         for command in remaining:

@@ -163,11 +163,14 @@ class Primary:
                         answers.append(self.execute(message))
                     case Query(id, session, after, body):
                         assert (len(session), after) == (16, 0)
-                        self.gets += len(GETS.decode(body))
-                        answers.append(QueryAnswer(id, self.store.query(body)))
+                        with self._lock:
+                            self.gets += len(GETS.decode(body))
+                            answer = self.store.query(body)
+                        answers.append(QueryAnswer(id, answer))
                     case CloseSession(id, birth):
                         assert birth == 7000
-                        self.closed += 1
+                        with self._lock:
+                            self.closed += 1
                         answers.append(SessionClosed(id))
                     case _:
                         raise AssertionError(message)
@@ -594,10 +597,17 @@ def test_usage_is_told(options: tuple[str, ...], text: str) -> None:
 def test_a_missing_compiler_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loadgen, "PROGRAM", tmp_path / "loadgen")
+    native = tmp_path / "native"
+    native.mkdir()
+    (native / "loop.c").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Missing, match=r"no C compiler.*apt-get install gcc"):
-        loadgen.compiled()
+        loadgen.compiled(tmp_path)
+
+
+def test_missing_sources_are_told(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="no source of a load generator"):
+        loadgen.compiled(tmp_path)
 
 
 @pytest.mark.processes

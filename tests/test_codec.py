@@ -152,7 +152,7 @@ def test_round_trip(pair, data):
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         heard += decoder.feed(stream[start:end])
     assert said == heard
-    assert not decoder.is_inside_frame
+    assert not decoder.rest
 
 
 @given(OF_EACH[Hello])
@@ -194,7 +194,7 @@ def test_a_great_frame_leaves_nothing_behind():
     for at in range(0, len(stream), 65536):
         heard += decoder.feed(stream[at : at + 65536])
         lengths.append(decoder.unfinished_bytes)
-        kept.append(sys.getsizeof(decoder._rest))
+        kept.append(sys.getsizeof(decoder.rest))
     assert heard[1:] == [BatchAnswer(1, bytes(2**23))] * 3
     assert max(lengths) < 2**24
     assert max(kept) < MAPPED_BYTES_MIN
@@ -223,16 +223,16 @@ def test_a_long_frame_that_makes_no_sense():
     with pytest.raises(ProtocolError):
         decoder.feed(bytes(2**20))
     decoder.close()
-    assert not decoder.is_inside_frame
+    assert not decoder.rest
 
 
 def test_inside_a_frame():
     decoder = Decoder(CLERK, SERVER)
     frame = encode(hello(CLERK))
     decoder.feed(frame[:-1])
-    assert decoder.is_inside_frame
+    assert decoder.rest
     decoder.feed(frame[-1:])
-    assert not decoder.is_inside_frame
+    assert not decoder.rest
 
 
 def test_a_caller_who_is_not_known_beforehand_says_what_it_is():

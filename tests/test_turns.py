@@ -135,10 +135,10 @@ def test_links_that_are_lost_together_cost_one_look() -> None:
     waiting = table.leads("A").questions
     for clerk in "xz":
         table["A"].link_lost(clerk)
-    assert waiting._lost == {"x", "z"}
+    assert waiting.lost == {"x", "z"}
     table.turn("A")
     assert [each.link for each in waiting._reads] == ["y"]
-    assert not waiting._lost
+    assert not waiting.lost
 
 
 # -- the backup ------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_what_a_snapshot_replaces_is_freed_a_little_at_a_time() -> None:
     old.machine._pairs = keys._pairs  # type: ignore[attr-defined]
     table.lead(view(4, "A", "B"))
     assert table["B"].history.state is not old
-    assert not table["B"].history.discard
+    assert not table["B"].history.discard.steps
     assert old.machine._pairs._leaves == []  # type: ignore[attr-defined]
     assert old.table == {}
     assert len(table["B"].history.state.machine) == 10
@@ -409,11 +409,11 @@ def test_every_step_frees_a_part(
 ) -> None:
     discard = Discard()
     put(discard, make(0))
-    assert not discard
+    assert not discard.steps
     found = make(2 * STEP_OBJECTS + 1)
     put(discard, found)
     sizes = []
-    while discard:
+    while discard.steps:
         discard.step()
         sizes.append(len(found))
     assert sizes == [STEP_OBJECTS + 1, 1, 0]

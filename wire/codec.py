@@ -138,7 +138,7 @@ class Decoder:
 
     __slots__ = (
         *("_decode", "_filled", "_limit", "_listener"),
-        *("_long", "_rest", "_speaker"),
+        *("_long", "_speaker", "rest"),
     )
 
     def __init__(self, speaker: str | None, listener: str) -> None:
@@ -150,30 +150,25 @@ class Decoder:
         self._speaker = speaker
         self._listener = listener
         #: None before the Hello.  Not a bound method of this object: it would be
-        #: a reference cycle, and keep what `_rest` holds when the connection ends.
+        #: a reference cycle, and keep what `rest` holds when the connection ends.
         self._decode: Callable[[Any], Message] | None = None
         #: The longest frame with its length, in bytes.
         self._limit = 4 + HELLO_BYTES_MAX
-        #: The beginning of a frame whose end has not arrived; of a long one only
-        #: its length is here.
-        self._rest = bytearray()
+        #: The beginning of a frame whose end has not arrived, if there is one; of a
+        #: long one only its length is here.
+        self.rest = bytearray()
         #: The payload of a long frame, and how much of it has arrived.
         self._long: mmap | None = None
         self._filled = 0
 
     @property
-    def is_inside_frame(self) -> bool:
-        """Whether a frame has begun that has not ended."""
-        return bool(self._rest)
-
-    @property
     def unfinished_bytes(self) -> int:
         """How much is here of a frame whose end has not arrived."""
-        return len(self._rest) + self._filled
+        return len(self.rest) + self._filled
 
     def close(self) -> None:
         """Free what is here of an unfinished frame; nothing more is fed."""
-        self._rest = bytearray()
+        self.rest = bytearray()
         self._end_long()
 
     def feed(self, data: bytes) -> list[Message]:
@@ -188,7 +183,7 @@ class Decoder:
             decode = self._decode
             if (
                 decode is not None
-                and not self._rest
+                and not self.rest
                 and self._limit >= len(data) == 4 + int.from_bytes(data[:4], "big")
             ):
                 return [decode(data[4:])]
@@ -210,13 +205,13 @@ class Decoder:
             assert self._decode is not None, "nothing is long before a Hello"
             messages.append(self._decode(long))
             self._end_long()
-            self._rest.clear()
+            self.rest.clear()
             data = data[used:]
         # Mostly the data holds whole frames, and nothing is kept.
         pending: Any = data
-        if self._rest:
-            self._rest += data
-            pending = self._rest
+        if self.rest:
+            self.rest += data
+            pending = self.rest
         at, end = 0, len(pending)
         while end - at >= 4:
             stop = at + 4 + _unpack_length(pending, at)[0]
@@ -230,10 +225,10 @@ class Decoder:
             decode = self._decode or self._decode_first
             messages.append(decode(pending[at + 4 : stop]))
             at = stop
-        if pending is self._rest:
-            del self._rest[:at]
+        if pending is self.rest:
+            del self.rest[:at]
         elif at < end:
-            self._rest += pending[at:]
+            self.rest += pending[at:]
         return messages
 
     def _begin_long(self, pending: Any, at: int, stop: int) -> None:
@@ -241,7 +236,7 @@ class Decoder:
         arrived = bytes(pending[at + 4 :])
         self._filled = len(arrived)
         long[: self._filled] = arrived
-        self._rest = bytearray(pending[at : at + 4])
+        self.rest = bytearray(pending[at : at + 4])
 
     def _end_long(self) -> None:
         if self._long is not None:

@@ -51,12 +51,17 @@ def guard(function: Callable[P, R]) -> Callable[P, R]:
         except ProtocolError:
             raise
         except Exception as error:
-            if _is_ours:
-                stop(error)
-            _log.critical("invariant.broken", error=repr(error))
+            broken(error)
             raise
 
     return guarded
+
+
+def broken(error: Exception) -> None:
+    """*error* came out of the rules: end a daemon, and tell anybody else's log."""
+    if _is_ours:
+        stop(error)
+    _log.critical("invariant.broken", error=repr(error))
 
 
 def stop(error: Exception) -> NoReturn:

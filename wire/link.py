@@ -34,7 +34,7 @@ from zope.interface import implementer
 from wire.addresses import parse_address
 from wire.bounds import FRAME_BYTES_MAX, GOODBYE_TEXT_MAX, shortened
 from wire.codec import Decoder, ProtocolError, encode
-from wire.invariants import guard
+from wire.invariants import broken, guard
 from wire.logs import get_logger
 from wire.messages import (
     SERVER,
@@ -201,13 +201,17 @@ class Link(Protocol):
         if self._queued:
             self.queue(message)
             self.flush()
-        elif not self._is_ending and type(message) not in self._unspoken:
+        elif not self._is_ending and not (
+            self._unspoken and type(message) in self._unspoken
+        ):
             self._write(encode(message))
 
     def queue(self, message: Message) -> None:
         """Encode; it goes out with the next `flush`, in one write with all that
         was queued before it.  Raises ValueError like `send`."""
-        if not self._is_ending and type(message) not in self._unspoken:
+        if not self._is_ending and not (
+            self._unspoken and type(message) in self._unspoken
+        ):
             data = encode(message)
             self._queued.append(data)
             self._queued_bytes += len(data)
@@ -372,7 +376,6 @@ class Link(Protocol):
         if self.dialled:
             self._write(encode(self._owner.hello()))
 
-    @guard
     def dataReceived(self, data: bytes) -> None:
         """Take in what came."""
         if self._is_ending:
@@ -389,12 +392,15 @@ class Link(Protocol):
                     self._owner.received(self, message)
                 if self._is_ending:
                     return
-            unfinished = self._decoder.unfinished_bytes
-            if unfinished or self._unfinished:
-                self._unfinished = unfinished
+            if self._decoder.rest or self._unfinished:
+                self._unfinished = unfinished = self._decoder.unfinished_bytes
                 self._origin.unfinished(self, unfinished, is_new=bool(messages))
         except ProtocolError as error:
             self._break(error)
+        except Exception as error:
+            # As `guard` does, without a call for each read.
+            broken(error)
+            raise
 
     @guard
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -465,7 +471,7 @@ class Link(Protocol):
             self._timer = None
 
     def _describe(self, reason: Failure) -> str:
-        inside = " in the middle of a frame" if self._decoder.is_inside_frame else ""
+        inside = " in the middle of a frame" if self._decoder.rest else ""
         if reason.check(ConnectionDone):
             return f"connection closed{inside}"
         return f"connection lost{inside}: {reason.getErrorMessage()}"

@@ -387,10 +387,10 @@ MUTANTS: Final = (
             put(
                 "wire.codec",
                 """
-            self._rest += pending[at:]
+            self.rest += pending[at:]
 """,
                 """
-            self._rest = bytearray()
+            self.rest = bytearray()
 """,
             ),
         ),

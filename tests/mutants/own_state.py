@@ -217,8 +217,9 @@ MUTANTS: Final = (
                 "pbserver.sessions",
                 """
         self.table.move_to_end(session_id)
-""",
-                "",
+        if self.answer_bytes""",
+                """
+        if self.answer_bytes""",
             ),
         ),
     ),

@@ -163,7 +163,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.log",
                 """
-            or entry.stamp_ms < stamp_ms
+            or stamp_ms < self.end_stamp_ms
             or (""",
                 """
             or (""",

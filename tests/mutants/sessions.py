@@ -54,7 +54,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-            self._evict_while(lambda: len(self.table) >= self.sessions_max)
+            self._evict_over(self.sessions_max - 1)
 """,
                 "",
             ),

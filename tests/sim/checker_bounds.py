@@ -109,7 +109,7 @@ def _of_history(history: History) -> Iterator[Excess]:
     if count > digests.DIGESTS_MAX:
         yield Excess("questions for a digest at a later index", f"{count} wait")
     # A question about now waits only while another digest is being computed.
-    now = history.commit - history.digests.is_busy
+    now = history.commit - (history.digests.cut is not None)
     past = [index for index in waiting if index <= now]
     if past:
         text = f"somebody waits for {past}, and {history.commit} is applied"

@@ -46,14 +46,14 @@ _DIGESTS = {
     "a digest that is being computed": at("self._links.append(link)"),
     "a digest waits for another": at(
         "self.waiting.setdefault(index, []).append(link)",
-        when="index == state.index and self._cut is not None",
+        when="index == state.index and self.cut is not None",
     ),
     "a digest begins after another": at(
         "self._drop()", "self.reached(state)", when="state.index in self.waiting"
     ),
     "a digest that was waited for": at("self._links = links"),
     "a digest is overtaken while another is computed": at(
-        "for link in self.waiting.pop(index):", when="self._cut is not None"
+        "for link in self.waiting.pop(index):", when="self.cut is not None"
     ),
     "entries are applied beside a digest": at(
         "digest = cut.step(bytes_max)", when="cut.index < state.index"
@@ -96,17 +96,15 @@ _SESSIONS = {
         "session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)"
     ),
     "evicted by number": at(
-        "self._evict_while(lambda: len(self.table) >= self.sessions_max)",
+        "self._evict_over(self.sessions_max - 1)",
         when="len(self.table) >= self.sessions_max",
     ),
     "evicted by idle time": at(
         "if session.stamp_ms < oldest_ms:", "self._evict(session_id)"
     ),
-    "evicted by answer bytes": at(
-        "self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)"
-    ),
+    "evicted by answer bytes": at("self._evict_over(self.sessions_max)"),
     "a batch evicts its own session": at(
-        "self._evict_while(lambda: self.answer_bytes > self.answer_bytes_max)",
+        "self._evict_over(self.sessions_max)",
         when="len(self.table) == 1",
     ),
     "evicted with answers": at(

@@ -61,7 +61,7 @@ def canonical(replica: Replica) -> None:
     history, role = replica.history, replica.role
     log = history.log
     # Nothing looks at what is to be freed.
-    while history.discard:
+    while history.discard.steps:
         history.discard.step()
     # How much was done is only compared with how much was done a moment ago.
     machine: Any = history.state.machine
