@@ -34,6 +34,9 @@ PAIR_WORK: Final = 512
 #: that may begin like it, 2 ns a byte.
 LONG_KEY_BYTES: Final = 1024
 
+#: No answer is longer, but those that carry values: of a get and of a scan.
+ANSWER_BYTES_SURE: Final = 128
+
 #: Copying so much of a value, or freeing it, is in the price of the command.
 COPIED_BYTES_FREE: Final = 64 * 1024
 
@@ -48,7 +51,7 @@ class Budget:
     One object serves body after body, since to make one takes as long as a put.
     """
 
-    #: The most bytes that the next answer may have.
+    #: The most bytes that the next answer may have, at least `ANSWER_BYTES_SURE`.
     fit: int = 0
     #: What is left of the work; below zero when it is used up.  One command may
     #: overdraw it, or the order of commands would decide whether it is possible.
@@ -58,6 +61,12 @@ class Budget:
     commands: Iterator[object] = field(factory=lambda: iter(()))
     #: Long values that were appended to already: they are copied once a body.
     copied_keys: set[bytes] | None = field(default=None, init=False)
+
+    def carried(self, answer: bytes) -> bytes:
+        """Take from `fit` what that answer is longer than any may be -> the answer."""
+        if len(answer) > ANSWER_BYTES_SURE:
+            self.fit -= len(answer) - ANSWER_BYTES_SURE
+        return answer
 
     def pairs(self) -> int:
         """Pay for a scan -> how many pairs it may return, at least one."""

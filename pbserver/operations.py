@@ -3,8 +3,9 @@ What each command of the store does to its pairs, and what it answers.
 
 Pure.  Every operation takes the pairs, its command and the budget of its body,
 of which it pays what it costs beyond the price of any command, and returns its
-answer encoded, which is no longer than the budget allows (`Budget.fit`, at least
-`ANSWER_BYTES_SURE`).  What is answered with a `Failed` has changed nothing.
+answer encoded, which is no longer than the budget allows (`Budget.fit`); only a
+get and a scan may need more than `ANSWER_BYTES_SURE`, which they take from it
+(`Budget.carried`).  What is answered with a `Failed` has changed nothing.
 Every text of a failure is written here: a library's wording may differ from one
 replica's version to the next one's, and answers may not.
 """
@@ -40,9 +41,6 @@ from wire.commands import (
     Put,
     Scan,
 )
-
-#: No answer is longer, but those that carry values: of a get and of a scan.
-ANSWER_BYTES_SURE: Final = 128
 
 #: What stands around a value, around a list of pairs, and around the two parts
 #: of a pair, at most.
@@ -129,7 +127,7 @@ def _get(pairs: Pairs, command: Get, budget: Budget) -> bytes:
         return _DONE
     if len(value) + AROUND_BYTES > budget.fit:
         return _NO_ROOM
-    return _encode(Ok(value))
+    return budget.carried(_encode(Ok(value)))
 
 
 def _put(pairs: Pairs, command: Put, budget: Budget) -> bytes:
@@ -211,7 +209,7 @@ def _scan(pairs: Pairs, command: Scan, budget: Budget) -> bytes:
         if len(found) == limit:
             break
     budget.found(len(found))
-    return _encode(Ok(found))
+    return budget.carried(_encode(Ok(found)))
 
 
 def _nothing(_pairs: Pairs, _command: None, _budget: Budget) -> bytes:

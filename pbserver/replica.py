@@ -82,6 +82,8 @@ class Replica:
     #: dialled anew.
     _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
+    #: Is there more to say, which `flush` has left for the next turn?
+    is_behind: bool = field(default=False, init=False)
     #: Has a view been adopted since the service last pinged, or must the view
     #: service confirm one?
     _adopted: bool = field(default=False, init=False)
@@ -335,15 +337,17 @@ class Replica:
         is committed is applied, which they can do at the same time, and what
         came of it is to be sent.
         """
-        role = self.role
+        role, history, is_behind = self.role, self.history, False
         if role is not None:
             role.flush()
         yield self._out.take()
         if role is not None:
             role.settle()
-        history = self.history
+            is_behind = role.is_behind
         if history.is_behind:
             history.work_on(self.limits.part_bytes)
+            is_behind = is_behind or history.is_behind
+        self.is_behind = is_behind
         told = history.digests.told
         if told:
             for link, digest in told:
@@ -361,12 +365,6 @@ class Replica:
     def accepting(self) -> bool:
         """May clerks be read from?"""
         return not isinstance(self.role, Primary) or self.role.accepting
-
-    @property
-    def is_behind(self) -> bool:
-        """Is there more to say, which `flush` has left for the next turn?"""
-        role = self.role
-        return (role is not None and role.is_behind) or self.history.is_behind
 
     @property
     def work(self) -> int:

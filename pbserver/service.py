@@ -469,6 +469,11 @@ class ServerService(Logged, Service):
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:
         """One write to each connection, however much there is to say on it."""
+        if len(messages) == 1 and type(messages[0][1]) is not Goodbye:
+            # Of most turns, and quickly done.
+            link, message = cast("tuple[Link, Message]", messages[0])
+            link.send(message)
+            return
         #: What is held back of each connection: mostly it is all that there is, and
         #: need not be queued.  None: that was not all.
         held: dict[Link, Message | None] = {}

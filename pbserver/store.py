@@ -20,9 +20,8 @@ import msgspec
 from attrs import define, field
 
 from pbserver import bodies
-from pbserver.budget import COMMAND_WORK, Budget
+from pbserver.budget import ANSWER_BYTES_SURE, COMMAND_WORK, Budget
 from pbserver.operations import (
-    ANSWER_BYTES_SURE,
     AROUND_BYTES,
     NO_WORK,
     READS,
@@ -159,13 +158,8 @@ class Store:
         # What all the others are sure of is theirs.
         budget.fit = _FIT - ANSWER_BYTES_SURE * count
         budget.work = WORK_MAX - COMMAND_WORK * count
-        answers: list[bytes] = []
         budget.commands = remaining = iter(commands)
-        for command in remaining:
-            answer = operations[type(command)](pairs, command, budget)
-            if len(answer) > ANSWER_BYTES_SURE:
-                budget.fit -= len(answer) - ANSWER_BYTES_SURE
-            answers.append(answer)
+        answers = [operations[type(each)](pairs, each, budget) for each in remaining]
         if budget.work < 0:
             answers += [NO_WORK] * (count - len(answers))
         joined = bodies.join(answers)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbserver import operations
-from pbserver.budget import Budget
+from pbserver.budget import ANSWER_BYTES_SURE, Budget
 from pbserver.store import Store
 from tests.stores import (
     LONG_KEY,
@@ -250,8 +250,8 @@ def test_every_answer_without_values_is_within_what_is_sure() -> None:
         operations._long_value(2**25),
     ]
     assert len(texts) >= 10
-    assert max(map(len, [number, *texts])) <= operations.ANSWER_BYTES_SURE
-    assert COMMANDS_MAX * operations.ANSWER_BYTES_SURE < BODY_BYTES_MAX // 4
+    assert max(map(len, [number, *texts])) <= ANSWER_BYTES_SURE
+    assert COMMANDS_MAX * ANSWER_BYTES_SURE < BODY_BYTES_MAX // 4
 
 
 def test_failures_say_what_is_wrong_with_which_value() -> None:

@@ -237,10 +237,10 @@ MUTANTS: Final = (
                 """
     if len(value) + AROUND_BYTES > budget.fit:
         return _NO_ROOM
-    return _encode(Ok(value))
+    return budget.carried(_encode(Ok(value)))
 """,
                 """
-    return _encode(Ok(value))
+    return budget.carried(_encode(Ok(value)))
 """,
             ),
         ),

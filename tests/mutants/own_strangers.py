@@ -15,7 +15,7 @@ MUTANTS: Final = (
             put(
                 "wire.codec",
                 "self._limit = 4 + HELLO_BYTES_MAX",
-                "self._limit = 4 + FRAME_BYTES_MAX",
+                "self._limit = self._quick_limit = 4 + FRAME_BYTES_MAX",
             ),
         ),
     ),
@@ -26,8 +26,8 @@ MUTANTS: Final = (
         (
             put(
                 "wire.codec",
-                "self._limit = 4 + longest",
-                "self._limit = 4 + FRAME_BYTES_MAX",
+                "self._limit = self._quick_limit = 4 + longest",
+                "self._limit = self._quick_limit = 4 + FRAME_BYTES_MAX",
             ),
         ),
         tests=("bounds",),
