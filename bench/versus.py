@@ -10,6 +10,10 @@ falls on both alike.  Each tree is driven by the load generator of its own, for
 they need not speak the same version.  Servers do not spin (`--spin-us 0`), so the
 processor time is that of the work.
 
+Two processes of the same program differ by up to a tenth, for as long as they live:
+of one commit against itself, single pairs gave 0.90 to 1.10.  So there are many
+pairs, and each figure comes with a confidence interval of 95% for the median.
+
 The other tree is taken out of git into a directory of its own, and has to run with
 the packages that are installed here.  Published figures come from a Python that is
 built with optimization, such as Debian's:
@@ -30,6 +34,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import comb
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -152,10 +157,24 @@ class Ratios:
         return median(self.cpu) > CPU_RATIO_MAX or median(self.rate) < RATE_RATIO_MIN
 
     def told(self) -> str:
-        return ", ".join(
-            f"{what} {median(each):.3f} ({min(each):.3f} to {max(each):.3f})"
-            for what, each in (("cpu", self.cpu), ("rate", self.rate))
-        )
+        """Each median, and the interval that the true one is in."""
+        texts = []
+        for what, each in (("cpu", self.cpu), ("rate", self.rate)):
+            low, high = interval(each)
+            texts.append(f"{what} {median(each):.3f} ({low:.3f} to {high:.3f})")
+        return ", ".join(texts)
+
+
+def interval(sample: Sequence[float]) -> tuple[float, float]:
+    """A confidence interval of 95% for the median, by order statistics; of a sample
+    that is too small for it, the whole range."""
+    ordered, count = sorted(sample), len(sample)
+    at, error = 0, 1 / 2**count
+    # The true median is below the figure at that place if so many figures of the
+    # sample, or fewer, are below the true median.
+    while (error := error + comb(count, at + 1) / 2**count) <= 0.025:
+        at += 1
+    return ordered[at], ordered[count - 1 - at]
 
 
 def slice_of(cluster: TreeCluster, load: Load, seconds: float, count: Count) -> None:
@@ -252,9 +271,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("commit", help="what to compare with, as git names it")
     parser.add_argument("--rows", type=_rows, default=list(ROWS), help="native loads")
-    parser.add_argument("--pairs", type=int, default=7, help="of fresh clusters")
-    parser.add_argument("--slices", type=int, default=6, help="in each, of each tree")
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each slice")
+    parser.add_argument("--pairs", type=int, default=21, help="of fresh clusters")
+    parser.add_argument("--slices", type=int, default=3, help="in each, of each tree")
+    parser.add_argument("--seconds", type=float, default=0.8, help="of each slice")
     options = parser.parse_args(arguments)
     for name in ("pairs", "slices", "seconds"):
         if not 0 < getattr(options, name) <= 1000:

@@ -11,7 +11,15 @@ import pytest
 
 from bench import versus
 from bench.systems import Missing
-from bench.versus import ROOT, Count, Ratios, Tree, TreeCluster, checked_out
+from bench.versus import (
+    ROOT,
+    Count,
+    Ratios,
+    Tree,
+    TreeCluster,
+    checked_out,
+    interval,
+)
 
 
 def git(*words: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +68,16 @@ def test_ratios_are_of_what_one_operation_costs() -> None:
     ratios.add(Count(ops=1000, load_s=2.0, cpu_s=0.03), Count(500, 2.0, 0.01))
     assert (ratios.cpu, ratios.rate) == ([pytest.approx(1.5)], [2.0])
     assert ratios.told() == "cpu 1.500 (1.500 to 1.500), rate 2.000 (2.000 to 2.000)"
+
+
+@pytest.mark.parametrize(
+    ("count", "left"),
+    # As in tables of the sign test, two-sided, 5%.
+    [(1, 0), (5, 0), (6, 0), (8, 0), (9, 1), (12, 2), (15, 3), (21, 5), (40, 13)],
+)
+def test_the_interval_of_a_median(count: int, left: int) -> None:
+    sample = [float(each) for each in range(count)]
+    assert interval(sample[::-1]) == (left, count - 1 - left)
 
 
 def test_a_commit_is_taken_out_and_put_away() -> None:
