@@ -360,6 +360,32 @@ def test_a_deposed_primary_commits(court: Court) -> None:
         court.apply("A", entry(3))
 
 
+def test_a_deposed_primary_commits_what_its_successor_has(court: Court) -> None:
+    """Its successor executes what it has inherited over several turns."""
+    for name in "BA":
+        court.log(name, entry(2), entry(3))
+    court.ping("B", 2)
+    court.decide(view(3, "B"), "B")
+    court["B"].replica.on_view(view(3, "B"), acknowledged=False)
+    court.apply("B", entry(2))
+    court.apply("A", entry(2))
+    court.apply("A", entry(3))
+    court.apply("B", entry(3))
+
+
+def test_and_not_what_its_successor_has_logged_itself(court: Court) -> None:
+    court.log("A", entry(2), entry(3))
+    court.log("B", entry(2))
+    court.ping("B", 2)
+    court.decide(view(3, "B"), "B")
+    court["B"].replica.on_view(view(3, "B"), acknowledged=False)
+    court.log("B", entry(3, of=3))
+    court.apply("B", entry(2))
+    court.apply("A", entry(2))
+    with refuses("one voice", "A commits 3 in view 2, after .* in view 3"):
+        court.apply("A", entry(3))
+
+
 def test_a_deposed_primary_commits_after_a_read_was_answered(court: Court) -> None:
     court.log("A", entry(2))
     successor_reads(court)

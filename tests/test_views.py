@@ -432,6 +432,18 @@ def test_m2_whatever_the_cause() -> None:
     assert shown(story.views) == f"{number + 2} A B"
 
 
+def test_what_a_founder_loses_does_not_count() -> None:
+    """No one else held its data, and its successor founds without a transfer."""
+    story = Story()
+    for _ in range(FREE_LOSSES_MAX + 1):
+        story.tell("A0 . . . B0 . . .")
+    assert shown(story.tell("A0").views) == f"{2 * FREE_LOSSES_MAX + 3} A"
+    number = story.views.view.counter
+    story.tell(f"A{number} B0 A{number}")
+    assert shown(story.views) == f"{number + 1} A B"
+    assert not any(each.damping.losses for each in story.views.servers.values())
+
+
 def test_and_losses_are_forgiven_one_by_one() -> None:
     story = Story().tell(PAIR + "A2-B A3")
     assert story.views.servers["B"].damping.losses == FREE_LOSSES_MAX + 1

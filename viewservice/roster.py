@@ -158,13 +158,13 @@ class Roster:
         self._is_nobody_idle = not found and not doubtful
         return (found + doubtful)[:count]
 
-    def retired(self, name: str, code: str) -> None:
-        """A server has lost its place for the reason *code*; if it lives, it
-        begins to wait for the next one now."""
+    def retired(self, name: str, code: str, *, counts: bool) -> None:
+        """A server has lost its place for the reason *code*, and that *counts* as a
+        loss or not; if it lives, it begins to wait for the next one now."""
         server = self.servers.pop(name, None)
         if server is None:
             return
-        if code in LOSSES:
+        if counts and code in LOSSES:
             unreachable = code in UNREACHABLE
             damping = server.damping.lost(unreachable=unreachable)
             server = replace(server, damping=damping)

@@ -428,9 +428,12 @@ class Views:
         assert proposed.primary is not None
         why = tuple(causes.of_change(self, proposed))
         codes = {cause.server: cause.code for cause in reversed(why)}
+        # A founder that is replaced costs nobody a transfer.
+        counts = not self.is_unfounded()
         for member in self.view.members():
             if not has(proposed, member):
-                self.roster.retired(member.name, codes[member.name])
+                code = codes[member.name]
+                self.roster.retired(member.name, code, counts=counts)
         for member in proposed.members():
             self.roster.recruited(member.name)
         if self.is_unfounded():

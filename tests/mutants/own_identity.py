@@ -280,6 +280,18 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "id-damping-founder",
+        "4.15",
+        "the losses of founders count, though they cost nobody a transfer",
+        (
+            put(
+                "viewservice.views",
+                "counts = not self.is_unfounded()",
+                "counts = True",
+            ),
+        ),
+    ),
+    Mutant(
         "id-damping-cause",
         "4.15",
         "only servers that could not be reached wait for their next place",

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from client.conversation import Conversation
+from pbserver.log import Log
 from pbserver.sessions import Answer, Sessions
 from tests.sim import checker_bounds
 from tests.sim.checker_bounds import Excess
@@ -38,6 +39,7 @@ from wire.messages import (
     Query,
     QueryAnswer,
     View,
+    counter_of,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +79,9 @@ class Chronicle:
         self.batches: dict[tuple[bytes, int, int], tuple[str, tuple[int, ...]]] = {}
         #: The newest view in which anything was committed, or a read answered.
         self._completed_view = 0
+        #: The entries that its primary inherited, and that were not committed then:
+        #: index -> view.
+        self._inherited: dict[int, int] = {}
         self._logs = Logs()
         #: How a server stood when its last turn was over.
         self._before: dict[ServerProcess, checker_bounds.Measures] = {}
@@ -147,8 +152,10 @@ class Chronicle:
             "output rule",
             f"{server.name} applies {entry.index} first, and is no primary",
         )
+        # What its successor has inherited is completed there in any case.
         self._require(
-            number >= self._completed_view,
+            number >= self._completed_view
+            or self._inherited.get(entry.index) == entry.view,
             "one voice",
             f"{server.name} commits {entry.index} in view {number}, after others"
             f" completed something in view {self._completed_view}",
@@ -156,7 +163,7 @@ class Chronicle:
         self._require(
             entry.index == self.commit + 1, "one history", f"{entry.index} skips some"
         )
-        self._completed_view = number
+        self._completed_in(number, replica.history.log)
         self.entries.append(entry)
         self.moments.append(self._world.moment())
         self._answers.append(answer)
@@ -164,6 +171,17 @@ class Chronicle:
         self.count("entries")
         for member in self.heirs():
             self._holds(member)
+
+    def _completed_in(self, number: int, log: Log) -> None:
+        """Something is completed in that view, by a primary with that log."""
+        if number <= self._completed_view:
+            return
+        self._completed_view = number
+        self._inherited = {
+            entry.index: entry.view
+            for entry in log.between(max(self.commit, log.base_index), log.end)
+            if counter_of(entry.view) < number
+        }
 
     def installed(self, server: ServerProcess, state: Sessions) -> None:
         """*server* has installed a snapshot."""
@@ -366,7 +384,7 @@ class Chronicle:
                     f"{server.name} answers a query in view {number}, and before it"
                     f" was asked others completed something in view {completed}",
                 )
-                self._completed_view = max(self._completed_view, number)
+                self._completed_in(number, server.history.log)
         elif isinstance(message, Forward):
             found = checker_bounds.of_forward(server.replica, link, message)
             self._bounded(server.name, found)

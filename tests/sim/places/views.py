@@ -115,7 +115,7 @@ _VIEWS = {
         " for each in proposed.backups)",
     ),
     "a living primary loses its place": at(
-        "self.roster.retired(member.name, codes[member.name])",
+        "self.roster.retired(member.name, code, counts=counts)",
         when="member.is_same_copy(self.view.primary)"
         " and not self.roster.is_dead(member)",
     ),
@@ -185,7 +185,7 @@ _ROSTER = {
         "(found if calm else doubtful).append(server.member)", when="not calm"
     ),
     "unreachable, and waits at once": at(
-        "if code in LOSSES:", when="code in UNREACHABLE"
+        "if counts and code in LOSSES:", when="code in UNREACHABLE"
     ),
     "several losses": at(
         "damping = server.damping.lost(unreachable=unreachable)",
