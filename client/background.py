@@ -6,9 +6,9 @@ script needs none, and a Twisted program may block in worker threads.  All
 clerks of a process share it; it starts with the first call and ends with the
 process.
 
-The law here: nobody waits for it longer than a call may take.  The thread can be
-gone (the process is ending, or was forked) or stand still; so a caller looks at
-its own clock, and sees from time to time whether the thread is there.
+The law here: no caller waits for it longer than its call may take.  The thread can
+be gone (the process is ending, or was forked) or stuck; so a caller uses
+its own clock, and checks from time to time whether the thread is running.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ EXIT_S: Final = 1.0
 #: only if it does not, the caller does.
 LATE_S: Final = 0.25
 
-#: How often a caller that waits sees whether the thread is there.
+#: How often a caller that waits checks whether the thread is running.
 LOOK_S: Final = 0.5
 
 #: After how long, and then how often, a call without a deadline is logged.
@@ -158,13 +158,13 @@ class Background:
                 return ENDING if _is_ending else "the clerk's background thread ended"
             if limit_s is None:
                 if passed_s >= warn_s:
-                    _log.warning("a call waits since %.0f s: %s", passed_s, obstacle())
+                    _log.warning("a call has waited %.0f s: %s", passed_s, obstacle())
                     warn_s = passed_s + WARN_AGAIN_S
             elif passed_s >= limit_s + LATE_S:
                 return "its time was up, and the clerk's background thread is stuck"
 
     def _drop(self, waiting: _Waiting[Any]) -> bool:
-        """Nobody waits any more -> whether it was begun."""
+        """The caller has stopped waiting -> whether the call was begun."""
         if waiting.claim():
             return False
         self.reactor.callFromThread(waiting.cancel)
@@ -213,7 +213,7 @@ class _Waiting(Generic[T]):
         self._outcome: T | Failure
 
     def claim(self) -> bool:
-        """Decide that it is begun, or never will be; False: that is decided."""
+        """Decide that it is begun, or never will be; False: this was decided before."""
         return self._claimed.acquire(blocking=False)
 
     def begin(self) -> None:

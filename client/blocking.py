@@ -38,18 +38,18 @@ class BlockingClerk:
 
     Arguments, methods, results and errors are those of `client.Clerk`, but
     every call waits for its result, and Ctrl-C ends the wait.  May be used from
-    several threads.  Make one and keep it: each has connections of its own,
-    which `close`, ``with`` and the end of the program close; one that is
-    collected as garbage does so too, with a ResourceWarning.
+    several threads.  Create one and reuse it: each opens its own connections,
+    which are closed by `close`, at the end of a ``with`` block and at the end of
+    the program; one that is garbage-collected closes them with a ResourceWarning.
 
-    A call never takes longer than its timeout, and never waits when the program
+    A call ends at its timeout at the latest, and does not wait when the program
     is ending: it ends as `NotExecuted`, or as `InDoubt` if it may have been
-    executed.  A call without a timeout that waits is logged every now and then
-    (Python's `logging`, ``client``).
+    executed.  A call without a timeout that waits is logged after 5 s and then
+    every minute (Python's `logging`, ``client``).
 
-    After a fork, parent and child go on separately: the connections stay with
-    the parent, and the first call in the child makes new ones, with a session of
-    its own.  Its order with the parent's calls is not defined.
+    After a fork, parent and child are independent: the parent keeps the
+    connections, and the first call in the child opens new ones, with a new
+    session.  The order of its calls and the parent's is not defined.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class BlockingClerk:
         return self._read(Clerk.ask, command, answer=answer, timeout=timeout)
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Finish the calls of other threads, forget the session, hang up.
+        """Finish the calls of other threads, close the session, disconnect.
 
         In a child that was forked, the connections of the parent stay as they
         are."""

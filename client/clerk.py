@@ -242,7 +242,7 @@ class Clerk:
         return closed
 
     def obstacle(self) -> str:
-        """What stands between this clerk and an answer, for people."""
+        """Why this clerk gets no answer, for people."""
         return self._conversation.whereabouts.obstacle
 
     # -- how a call is made ------------------------------------------------------

@@ -1,8 +1,8 @@
 """
-Why a connection is lost or cannot be made, in as few words as say it.
+Why a connection was lost or cannot be made, as a short text.
 
-Pure.  The link layer gives a reason to its owner and to the log; a person who
-reads it in an error message needs less of it.
+Pure.  The link layer gives a reason to its owner and to the log; in an error
+message a part of it is enough.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _REFUSED: Final = re.compile(
 
 
 def plain(reason: str) -> str:
-    """*reason*, shorter: Twisted says a refused connection three times over, and
-    that this end said goodbye is of less interest than why."""
+    """*reason*, shorter: Twisted's text for a refused connection repeats itself, and
+    of a Goodbye of this end only the cause is kept."""
     reason = _REFUSED.sub("connection refused", reason)
     _, ours, why = reason.partition("said goodbye: ")
     code, _, text = why.partition(": ")

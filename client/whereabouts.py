@@ -88,8 +88,8 @@ class Whereabouts:
     #: Is that connection open?
     is_open: bool = field(default=False, init=False)
 
-    #: What stands between the clerk and an answer of the primary, for people;
-    #: empty before the view service has answered.
+    #: Why the clerk gets no answer from the primary, for people; empty before the
+    #: view service has answered.
     trouble: str = field(default="", init=False)
 
     #: Why there is no connection to the view service, by address.  Replaced and
@@ -134,7 +134,7 @@ class Whereabouts:
 
     @property
     def obstacle(self) -> str:
-        """What stands between the clerk and an answer, with address and reason."""
+        """Why the clerk gets no answer, with address and reason."""
         found = [why for why in (self.conflict, self.trouble) if why]
         if troubles := self._views_troubles:
             where = " or ".join(f"at {at} ({why})" for at, why in troubles.items())

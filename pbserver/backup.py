@@ -149,7 +149,7 @@ class Backup:
             self._install(incoming)
 
     def finished(self, job: Job, error: ValueError | None) -> None:
-        """*job* is done; nothing came of it if *error* says why."""
+        """*job* is done; it has failed if there is an *error*."""
         incoming = self.incoming
         if incoming is None or incoming.job is not job:
             return  # The transfer that it was for has ended meanwhile.
@@ -198,8 +198,8 @@ class Backup:
         """An interval has passed."""
         self.silent_ticks += 1
         if self._lags and self.link is not None:
-            # What it reads meanwhile may be long and come in slowly, between the
-            # parts of its work.  Its primary need not take it for dead.
+            # What it reads may be a long message that arrives slowly, between the
+            # parts of its work.  The echo shows its primary that it is alive.
             self._echo = self._round
 
     def flush(self) -> None:
@@ -232,7 +232,7 @@ class Backup:
             if history.is_long:
                 history.trim(history.commit)
             if history.commit < upto:
-                # Everybody else gets their turn before the rest.
+                # Other work gets its turn before the rest.
                 self._lags = True
                 return
         self._told = None

@@ -34,7 +34,7 @@ PAIR_WORK: Final = 512
 #: that may begin like it, 2 ns a byte.
 LONG_KEY_BYTES: Final = 1024
 
-#: No answer is longer, but those that carry values: of a get and of a scan.
+#: No answer is longer, except those that contain values: of a get and of a scan.
 ANSWER_BYTES_SURE: Final = 128
 
 #: Copying so much of a value, or freeing it, is in the price of the command.
@@ -63,7 +63,7 @@ class Budget:
     copied_keys: set[bytes] | None = field(default=None, init=False)
 
     def carried(self, answer: bytes) -> bytes:
-        """Take from `fit` what that answer is longer than any may be -> the answer."""
+        """Take the bytes above `ANSWER_BYTES_SURE` from `fit` -> the same *answer*."""
         if len(answer) > ANSWER_BYTES_SURE:
             self.fit -= len(answer) - ANSWER_BYTES_SURE
         return answer

@@ -1,5 +1,5 @@
 """
-When a server that was told to stop may go.
+When a server that is stopping may end.
 
 Pure: what the server knows comes in as a `Standing`, the time as seconds, and
 the answer is a `Step`.  The law: a planned stop loses nothing that was answered
@@ -140,8 +140,8 @@ def act(standing: Standing) -> Act:
         return Act.GO if done else Act.OFFER
     if any(each.synced and each.connected for each in standing.backups):
         # Not gone before another one is primary: that one could be leaving, too.
-        # Without a view service nobody is replaced, and that backup is all there
-        # can be.
+        # Without a view service no primary is replaced, and to wait for that would
+        # not help.
         return Act.OFFER if is_connected else Act.GO
     if any(standing.may_live(each) for each in standing.backups):
         return Act.BRING_UP
@@ -153,7 +153,7 @@ class Step:
     """What to do now."""
 
     act: Act
-    #: It goes although no other server is known to hold what it holds.
+    #: It ends although no other server is known to hold its data.
     abandons: bool = False
 
 

@@ -1,5 +1,5 @@
 """
-Who wants the digest of the state, and at which index.
+Requests for the digest of the state at one index, and the digest being computed.
 
 Pure.  A digest is of the state at one exact index.  It begins when that index is
 applied, and is computed piece by piece while more is applied.  One is computed

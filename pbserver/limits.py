@@ -41,8 +41,8 @@ class Limits:
     unanswered_bytes_max: int = field(default=32 * MIB, validator=ge(1))
 
     #: What is executed in one turn, and what is read in one, in units of work
-    #: (`pbserver.budget`; 2 ms): the rest follows in the next turn, and in between
-    #: everybody else gets theirs.  One entry and one read always fit.
+    #: (`pbserver.budget`; 2 ms): the rest follows in the next turn, and other work
+    #: is done in between.  One entry and one read always fit.
     turn_work_max: int = field(default=2 * MIB, validator=ge(1))
 
     #: What is sent to one backup in one turn: entries, and parts of a snapshot

@@ -64,9 +64,9 @@ class StateMachine(Protocol):
         Total: it never raises for anything that a client can send; a command
         that makes no sense is an error answer for that command alone.
         *stamp_ms* is the log's own clock in milliseconds, equal on all replicas.
-        It never goes back and begins anywhere, so use the difference of two
-        stamps, a duration.  It is no time of day; a command that needs the date
-        brings it along.
+        It never goes back and starts at an arbitrary value, so use the difference
+        of two stamps, a duration.  It is not the time of day; a command that needs
+        the date must contain it.
         """
 
     def query(self, body: bytes) -> bytes:

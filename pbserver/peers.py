@@ -49,7 +49,7 @@ class _Peer:
     def __init__(self, server: Server, member: Member, stopped: set[Member]) -> None:
         self._server = server
         self._member = member
-        #: Those that said that they are stopping; this one adds itself.
+        #: The backups that have sent Goodbye `stopping`, shared by all peers.
         self._stopped = stopped
 
     def hello(self) -> Hello:
@@ -100,7 +100,7 @@ class Peers:
 
     @property
     def stopped(self) -> frozenset[str]:
-        """The names of those that said that they are stopping."""
+        """The names of the backups that have sent Goodbye `stopping`."""
         return frozenset(member.name for member in self._stopped)
 
     def look_up(self, members: Iterable[Member]) -> None:

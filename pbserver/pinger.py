@@ -41,7 +41,8 @@ from wire.survey import Survey
 #: A server that finds its name in use tries again for so many times the time
 #: in which a dead holder of the name would be found out.
 NAME_PATIENCE: Final = 2.0
-#: So long has no view service accepted this server when its log says what to do.
+#: After this many seconds without a view service that has accepted this server,
+#: the log says what to do.
 UNREACHABLE_S: Final = 10.0
 
 #: Farewells after which there is no use in calling again.
@@ -76,7 +77,7 @@ class Server(Protocol):
 
     @property
     def is_flush_due(self) -> bool:
-        """Was the replica told something in a turn that has not ended?"""
+        """Has the replica received input in a turn that has not ended?"""
 
     def stop(self, reason: str) -> None:
         """End the process, for that reason."""

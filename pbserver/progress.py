@@ -1,5 +1,5 @@
 """
-Whether this process gets on with its own work, as a counter for its pings.
+Whether this process makes progress with its own work, as a counter for its pings.
 
 Pure.  A server that pings and does nothing else would keep its place for ever.
 So a ping carries a counter that grows with every interval in which the process
@@ -9,7 +9,7 @@ for the dead time (docs/design.md, section 4).
 The counter is about this process alone.  What it waits for from others (a backup
 that has to accept, the view service that has to acknowledge, a caller that has
 to read its answers) does not count: a primary that waits for a paused backup is
-healthy, and to replace it would help nobody.
+healthy, and to replace it would not help.
 
 In one interval the counter grows by one, unless
 

@@ -6,9 +6,9 @@ fetched by `Replica.flush`, once per turn.  Nothing here knows a clock, a socket
 or a logger.  This file holds what is common to all roles: which view this
 server is in, and what it plays there.
 
-- A view is newer by its counter.  A newer one is adopted from the view service,
-  from a server of the view that this server is in, and from nobody else; an older
-  one never is.
+- A view is newer by its counter.  A newer one is adopted only from the view
+  service and from a server of the view that this server is in; an older one never
+  is.
 - A view with the counter of this server's view and another identity, or one that
   does not descend from the same recovery, belongs to another history.  It is
   refused with a Goodbye, and the view service finds the conflict in the pings.
@@ -127,9 +127,9 @@ class Replica:
         return None
 
     def _may_adopt(self, view: View, sender: Member | None) -> bool:
-        """Whether a greeting with a newer view is to be believed: it comes from the
-        view's primary, which serves in the view that is known here, and names
-        this server.  Any other is left for the view service to confirm."""
+        """Whether to adopt the newer view of a Greet: it comes from that view's
+        primary, which is a member of the view that is known here, and names this
+        server.  Any other view must be confirmed by the view service."""
         return (
             sender is not None
             and sender.is_same_copy(view.primary)

@@ -64,13 +64,13 @@ DEFAULT_VIEWS = "tcp:127.0.0.1:7400"
 DEFAULT_MACHINE = "pbserver.store:Store"
 
 ADVERTISE = (
-    "where others reach it, tcp:HOST:PORT [default: this computer's address on the"
-    " way to the view service, and the port it listens on]"
+    "where others reach it, tcp:HOST:PORT [default: where it listens; for a wildcard,"
+    " this host's address on the way to the view service, and the port]"
 )
 
-PER_ADDRESS = "how many callers of each role may be connected from one address"
-#: While it stops, a server looks this often whether it may go, in seconds.  What
-#: keeps it for less is not logged.
+PER_ADDRESS = "how many connections of each role are accepted from one address"
+#: While it stops, a server checks this often whether it may end, in seconds.  A
+#: shorter wait is not logged.
 DEPARTURE_S = 0.1
 
 SPINNING = "microseconds to look again before sleeping, if events come faster"
@@ -242,8 +242,8 @@ class ServerService(Logged, Service):
         self._fail(f"cannot listen on {listen}: {failure.getErrorMessage()}")
 
     def stopService(self) -> Deferred[None]:
-        """Go on until this server may go (`pbserver.departure`), then close.  The
-        view service is told, so it need not find out."""
+        """Continue to serve until this server may end (`pbserver.departure`), then
+        close.  The view service is informed, so it need not detect it."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._leave())
 
@@ -265,7 +265,7 @@ class ServerService(Logged, Service):
         await DeferredList(closing)
 
     def _hurry(self) -> None:
-        """Told to stop once more: at once, then."""
+        """A second signal: end at once."""
         if self._departed is not None and self._departure is not None:
             _log.warning("stop.hurried", awaited=departure.awaited(self._standing()))
             self._departure.is_urgent = True
@@ -464,7 +464,7 @@ class ServerService(Logged, Service):
 
     @property
     def is_flush_due(self) -> bool:
-        """Was the replica told something in a turn that has not ended?"""
+        """Has the replica received input in a turn that has not ended?"""
         return self._flush_due
 
     def _send(self, messages: list[tuple[object, Message]]) -> None:

@@ -129,8 +129,8 @@ class Sessions:
     #: What all that was executed and read here has cost, in units of
     #: `pbserver.budget`.  No part of the state: it is for those who pace it.
     work: int = field(default=0, init=False)
-    #: Does the machine count what a body costs?  One that does not is taken to
-    #: work as long as it takes to carry the bytes.
+    #: Does the machine count what a body costs?  For one that does not, one byte of
+    #: body and answer counts as one unit.
     _counts: bool = field(init=False)
     #: No session was used before this.  Spares looking at the first each time.
     _first_ms: int = field(default=0, init=False)

@@ -44,8 +44,8 @@ ANSWER_BYTES_SURE: Final = 512
 CODE_BYTES_MAX: Final = 64
 TEXT_BYTES_MAX: Final = 384
 
-#: What a command is taken to cost, in units of `pbserver.budget`: this file's
-#: part of it.  What the author's part costs is not known.
+#: The assumed cost of a command, in units of `pbserver.budget`: that of this file.
+#: The cost of the wrapped machine is not known.
 COMMAND_WORK: Final = 8 * 1024
 
 _LENGTH_BYTES: Final = 8
@@ -75,9 +75,9 @@ class OneByOne(Protocol):
     def apply_one(self, command: Any, stamp_ms: int) -> Any:
         """Execute one command -> its answer, a plain value.  *command* is what
         the client sent, whatever that is; *stamp_ms* is the log's own clock in
-        milliseconds, which never goes back and begins anywhere: the difference
-        of two stamps is a duration, such as a lease.  It is no time of day; a
-        command that needs the date brings it along."""
+        milliseconds, which never goes back and starts at an arbitrary value: the
+        difference of two stamps is a duration, such as a lease.  It is not the
+        time of day; a command that needs the date must contain it."""
 
     def query_one(self, command: Any) -> Any:
         """Answer one command that only reads.  Changes nothing."""

@@ -45,8 +45,8 @@ from wire.messages import BODY_BYTES_MAX
 #: Pairs in one piece of a cut: of small ones it is not the bytes that cost.
 PIECE_PAIRS_MAX: Final = 4096
 
-#: How long the answers of a body may be together, and what a first one may be
-#: longer than it is sure of.
+#: The bytes for the answers of a body, and `ANSWER_BYTES_SURE` more: the share of
+#: the answer that comes next is subtracted with those of the others.
 _FIT: Final = BODY_BYTES_MAX - AROUND_BYTES + ANSWER_BYTES_SURE
 
 #: The same for a body of one command, and what such a one has left.
@@ -155,7 +155,7 @@ class Store:
             joined = _ONE + operations[type(command)](pairs, command, budget)
             self.spent = WORK_MAX - budget.work + len(body) + len(joined)
             return joined
-        # What all the others are sure of is theirs.
+        # `ANSWER_BYTES_SURE` are reserved for each of the other answers.
         budget.fit = _FIT - ANSWER_BYTES_SURE * count
         budget.work = WORK_MAX - COMMAND_WORK * count
         budget.commands = remaining = iter(commands)

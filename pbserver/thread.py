@@ -1,5 +1,5 @@
 """
-A thread for what takes long and may take long.
+Runs a long job in a thread.
 
 Twisted, and thin.  The thread is a daemon: a process that is stopped does not
 wait for it.

@@ -96,13 +96,13 @@ class Outgoing:
 
 @define(eq=False)
 class Job:
-    """What takes long, and can be done in a thread: until it is done, nobody
-    uses what it works on."""
+    """A long step that can be done in a thread: until it is done, nothing else
+    uses the objects that it works on."""
 
     _do: Callable[[], None]
 
     def run(self) -> ValueError | None:
-        """Do it -> why nothing came of it, if so."""
+        """Do it -> why it failed, or None."""
         try:
             self._do()
         except Exception as error:  # noqa: BLE001 - an author's code raises anything

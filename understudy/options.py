@@ -215,16 +215,18 @@ def _add_cluster_commands(noun: _Noun) -> None:
         help="acknowledged: until the primary serves with the backups that it has up "
         "to date; safe: until those are as many as the view service was told to have",
     )
-    ready = noun("ready", "whether one server is up, or may be stopped, by exit code")
+    ready = noun("ready", "report by exit code if a server is up, or may be stopped")
     ready.add_argument("name", metavar="NAME", help="the server's --name")
     ready.add_argument(
         "--to",
         choices=["serve", "stop"],
         default="serve",
         help="serve (default): it is primary, backup with everything, or idle; stop: "
-        "another living server holds everything that it holds",
+        "another living server holds everything that was answered",
     )
-    ready.add_argument("--wait", action="store_true", help="until it is, or --timeout")
+    ready.add_argument(
+        "--wait", action="store_true", help="wait until it is, at most --timeout"
+    )
     noun("watch", "print every change of the view as it happens, until Ctrl-C")
     noun("verify", "compare the states of all members of the view, byte for byte")
 

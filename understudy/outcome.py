@@ -2,8 +2,8 @@
 How a command ends: exit codes, and what is said about them.
 
 Pure.  The codes are a promise to scripts (``docs/design.md``, section 10): 3 is
-the only one after which something may have happened that was not answered, but
-for 5, a fault of the command itself, about which nothing is promised.
+the only one after which something may have been executed that was not answered,
+except for 5, an internal error of the command, which leaves that open.
 """
 
 from __future__ import annotations

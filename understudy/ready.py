@@ -1,10 +1,10 @@
 """
-``understudy ready NAME``: one server, by exit code, for whatever supervises it.
+``understudy ready NAME``: reports by exit code, to a supervisor, if a server is ready.
 
-Two questions, asked of the view service.  ``--to serve``: does the server do its
-part, be it primary, backup with everything, or idle?  ``--to stop``: if it stops
+There are two questions, which the view service answers.  ``--to serve``: is the
+server primary, a backup that is up to date, or idle?  ``--to stop``: if it stops
 now, does another living server hold everything that was answered?  With
-``--wait`` each is asked until the answer is yes.
+``--wait`` the question is repeated until the answer is yes.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class _Teller:
         self._as_json = as_json
         self._number = 0
         self._has_suggested = as_json
-        #: Why what is told cannot be written.
+        #: Why the output cannot be written, if so.
         self.broken: Exception | None = None
 
     def take(self, message: ViewIs) -> None:

@@ -1,11 +1,11 @@
 """
 How long a server that keeps losing its place waits for the next one.
 
-Pure: a value.  A server that is lost and recruited again and again costs
-everybody a view change and a transfer each time.  So each loss within a short
+Pure: a value.  Each time that a server is lost and recruited again, the cluster
+pays for a view change and a transfer.  So each loss within a short
 time lengthens the wait, whatever the cause (``docs/design.md``, section 4,
-rule 15): a process that crashes in a loop, a link that comes and goes, a host
-that stands still for most of each second.
+rule 15): a process that crashes in a loop, an unstable link, a host that is
+paused for most of each second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-#: Losses that cost no wait: a restart by hand, and another one, are no flapping.
+#: Losses after which there is no wait: two restarts by hand are not flapping.
 FREE_LOSSES_MAX: Final = 2
 
 #: The first wait, in dead times; each further loss doubles it, this many times:
@@ -43,15 +43,15 @@ class Damping(Struct, frozen=True, gc=False):
         return self.quiet < self.wait_ticks(dead_pings)
 
     def lost(self, *, unreachable: bool) -> Damping:
-        """It has lost its place once more.  One that could not be *unreachable*
-        waits at once: it would only be found unreachable again."""
+        """The server has lost its place again.  If it was *unreachable*, it waits
+        after the first loss: it would only be found unreachable again."""
         least = FREE_LOSSES_MAX + 1 if unreachable else 1
         most = FREE_LOSSES_MAX + 1 + DOUBLINGS_MAX
         return Damping(min(most, max(least, self.losses + 1)))
 
     def ticked(self, dead_pings: int) -> Damping:
-        """A tick has passed.  After its wait, and as long again but at least the
-        shortest wait, one loss is forgiven."""
+        """A tick has passed.  One loss is forgiven when the wait is over, and after
+        that the same time again, at least the shortest wait, has passed."""
         if not self.losses:
             return self
         quiet = self.quiet + 1
@@ -64,5 +64,5 @@ class Damping(Struct, frozen=True, gc=False):
         return Damping(self.losses, quiet)
 
 
-#: Of a server that has not lost a place for long.
+#: The value of a server without recent losses.
 NO_LOSS: Final = Damping()

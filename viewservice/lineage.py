@@ -24,7 +24,7 @@ _WIDTH: Final = 4
 
 
 class Verdict(enum.Enum):
-    """What a view service makes of the number of a view."""
+    """How the number of a view compares with the views that were created here."""
 
     #: It has created that view, or the number is 0.
     KNOWN = "known"

@@ -48,7 +48,7 @@ class Options(DaemonOptions):
           f" [default: {DEFAULT_STATE}]")],
         ["connections", None, CONNECTIONS_MAX, "how many clerks may be connected"],
         ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX,
-          "how many of each role from one address"],
+          "connections of each role per address"],
     ]  # fmt: skip
     optFlags = [  # noqa: RUF012 -- as Twisted reads it
         ["volatile", None, "remember nothing beyond this process"],

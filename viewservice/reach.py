@@ -1,11 +1,11 @@
 """
-Which published addresses are of no use to others, as far as it shows here.
+Which published addresses other processes cannot use, as the view service sees it.
 
 Pure: sentences for `status`, and no rule.  A server publishes an address, and
-the view service hands it to other servers and to clerks.  From where each of
-them calls is known here, so an address that means something else there (a
-loopback address, on another host) is found out.  Whether a packet gets through
-is not known here.
+the view service sends it to other servers and to clerks.  It knows from which
+host each of them connects, so it detects an address that means something else
+there (a loopback address, on another host).  It does not know whether a
+connection to the address works.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class Refusals:
     def add(
         self, now_s: float, member: Member | None, goodbye: Goodbye, caller: str
     ) -> None:
-        """*member*, which called from *caller*, was told *goodbye*; None is nobody
-        whom an operator misses."""
+        """*member*, which connected from *caller*, was refused with *goodbye*; None:
+        it was not a server, and is not shown."""
         if member is None:
             return
         key = member.name, member.incarnation

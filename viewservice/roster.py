@@ -47,8 +47,8 @@ class Roster:
     servers: dict[str, Server] = field(factory=dict, init=False)
     #: `known`, while nothing of it has changed.
     _known: tuple[Known, ...] | None = field(default=None, init=False)
-    #: Was nobody to be recruited when that was last looked at, and has nothing
-    #: happened since that could have changed it?  Spares each ping a look at all.
+    #: The last search found no server to recruit, and nothing has changed since
+    #: that could change its result.  Spares each ping that search.
     _is_nobody_idle: bool = field(default=False, init=False)
 
     def heard(

@@ -106,8 +106,8 @@ class Views:
     #: How it was found out that this view service has forgotten something, or
     #: "".  Then it makes no view any more: the one it made could exist already.
     lost: str = field(default="", init=False)
-    #: Was it found out by a server that has served here?  Only that is remembered;
-    #: anybody else could be lying.
+    #: Was it a server that has served here that proved this?  Only then it is
+    #: remembered; the claim of any other process could be false.
     is_lost_for_good: bool = field(default=False, init=False)
 
     #: What `memory` was made of, and what it was.
@@ -120,7 +120,7 @@ class Views:
     # -- news ------------------------------------------------------------------
 
     def greeted(self, hello: Hello) -> Goodbye | None:
-        """Somebody calls.  -> why it is turned away, or None (rules 1, 13, 14, 16).
+        """A process connects.  -> why it is refused, or None (rules 1, 13, 14, 16).
 
         Observers are always let in: when all else is refused, `status` says why.
         What clerks know of views is no evidence.
@@ -225,8 +225,8 @@ class Views:
 
     def primary_is_gone(self) -> bool:
         """Dead; or stuck, if one that is not can lead (rule 17); or cut off
-        from all of its eligible backups, who are at least two, since one alone could
-        as well be the one who is cut off (rule 10)."""
+        from all of its eligible backups, which must be at least two: a single one
+        could itself be the one that is cut off (rule 10)."""
         primary = self.view.primary
         if primary is None or self.roster.is_dead(primary):
             return True
@@ -314,8 +314,8 @@ class Views:
         if self.roster.has_served(member):
             self._lose(evidence, for_good=True)
             return Goodbye("memory lost", self.lost)
-        # It could be anybody.  So nothing is remembered; but no view is created as
-        # long as it calls, and a margin longer.
+        # The claim could be false, so nothing is remembered; but no view is created
+        # as long as the server calls, and a margin longer.
         self.settling = max(self.settling, self.margin_ticks, self.roster.dead_pings)
         if len(self.claims) < CLAIMS_MAX:
             self.claims[member.name, member.incarnation] = evidence
@@ -326,7 +326,8 @@ class Views:
         )
 
     def _wrong_machine(self, member: Member, machine: str) -> Goodbye | None:
-        """A server that replicates something else could only fail when needed."""
+        """Why a server with another state machine is refused: it could not take
+        over, which would be noticed only when it is needed."""
         if not self.machine or machine == self.machine or self.is_unfounded():
             return None
         return Goodbye(
@@ -428,7 +429,7 @@ class Views:
         assert proposed.primary is not None
         why = tuple(causes.of_change(self, proposed))
         codes = {cause.server: cause.code for cause in reversed(why)}
-        # A founder that is replaced costs nobody a transfer.
+        # No copy is made of what a founder holds, so to replace it costs no transfer.
         counts = not self.is_unfounded()
         for member in self.view.members():
             if not has(proposed, member):
@@ -479,7 +480,7 @@ class Views:
             self.history = (*self.history[:-1], last)
 
     def memory(self) -> Memory:
-        """What must be on disk before anybody hears of it (rule 12); the same
+        """What must be on disk before it is sent to any process (rule 12); the same
         object as before if nothing of it has changed."""
         known = self.roster.known()
         parts = (self.view, self.acknowledged, self.eligible, known, self.history)

@@ -54,8 +54,8 @@ HELLO_S: Final = 5.0
 #: time once that is known, and until then twice as long with each round.
 HELLO_LEAST_S: Final = 0.5
 
-#: How long a lookup is waited for where there is another address to try; where
-#: there is none, the log then tells that it is the name that is missing.
+#: How long a lookup is waited for if there is another address to try; if there is
+#: none, ``lookup.delayed`` is logged then, and the wait continues.
 LOOKUP_S: Final = 1.0
 
 _log = get_logger("wire.dialler")
@@ -106,7 +106,7 @@ class Dialler(Factory):
         self._delay_max_s = delay_max_s
         self._connect_timeout_s = connect_timeout_s
         self._hello_s = hello_s
-        #: Does nothing of this belong into the log?
+        #: Is nothing of this logged?
         self._is_quiet = is_quiet
         self._names = names_of(reactor) if names is None else names
         #: The IP address of the connection that is there, if it was dialled by
@@ -365,7 +365,7 @@ class Dialler(Factory):
         return True
 
     def _lookup_delayed(self, reason: str) -> None:
-        """There is only a name to wait for, and it takes its time."""
+        """The lookup takes long, and there is no other address to try."""
         self._report(reason)
         if self._is_news(reason):
             _log.warning("lookup.delayed", address=self.address, reason=reason)

@@ -43,8 +43,8 @@ STRANGERS_MAX: Final = 1024
 #: A caller that was silent for so long, in seconds, gives up its place to a new one
 #: if its role has none left.  It may come back, and is then not the most silent.
 IDLE_S: Final = 2.0
-#: And no more often than this, in seconds, in one role: who has lost a place calls
-#: again at once, and would otherwise take the next one, and so on.
+#: And no more often than this, in seconds, in one role: a process that has lost its
+#: place connects again at once, and would otherwise take the next one, and so on.
 REPLACED_EVERY_S: Final = 0.1
 
 #: The most that all callers together may leave in unfinished frames, in bytes;

@@ -45,7 +45,7 @@ Begin = Callable[[str, Callable[[Found], None]], None]
 
 @define
 class _Place:
-    """What was experienced at one port of one host."""
+    """Which IP addresses have worked for one port of one host."""
 
     #: The IP address that worked last, or "".
     worked: str = ""
@@ -65,7 +65,7 @@ class Names:
         self._running: dict[str, list[Deferred[tuple[str, ...]]]] = {}
         self._queued: deque[str] = deque()
         self._found: dict[str, tuple[str, ...]] = {}
-        #: Why the last lookup of a name came to nothing, if it did.
+        #: Why the last lookup of a name failed, if it did.
         self._troubles: dict[str, str] = {}
         self._places: dict[tuple[str, int], _Place] = {}
 

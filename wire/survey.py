@@ -1,9 +1,9 @@
 """
-One question to each further address of a view service: of which cluster is it?
+Asks each further address of a view service once for its cluster.
 
-A list with addresses of two clusters looks like any other until the first
-address is out of reach, and then leads to other data.  So whoever dials such a
-list has all of it asked once, beside the connection that it uses.
+A list with addresses of two clusters works like any other until the first
+address cannot be reached; then it leads to other data.  So a process that dials
+a list asks all its addresses once, beside the connection that it uses.
 """
 
 from __future__ import annotations
