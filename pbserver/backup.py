@@ -56,8 +56,9 @@ class Backup:
     #: The last Forward, until all is applied that it says is committed.
     _told: Forward | None = field(default=None, init=False)
     #: Was a turn too short to apply all of it?  Until it is done, nothing more is
-    #: reported as accepted than `_accepted`: who executes slower than its primary
-    #: would fall behind without end, and have all that to do when it takes over.
+    #: reported as accepted than `_accepted`, or than is applied: a backup that
+    #: executes more slowly than its primary would fall behind without end, and have
+    #: all that to do when it becomes primary.
     _lags: bool = field(default=False, init=False)
     _accepted: int = field(init=False)
     #: Why this copy must not go on, if so.
@@ -205,7 +206,9 @@ class Backup:
     def flush(self) -> None:
         """Echo the last round of this turn."""
         if self._echo is not None:
-            if not self._lags:
+            if self._lags:
+                self._accepted = max(self._accepted, self.history.commit)
+            else:
                 self._accepted = self.verified
             accepted = Accepted(
                 self.view.number, self._echo, self._accepted, self.history.commit

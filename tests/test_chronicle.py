@@ -30,6 +30,7 @@ from tests.sim.network import End
 from viewservice.views import HISTORY_MAX
 from wire.commands import Put
 from wire.messages import (
+    Accepted,
     EVICTED,
     NO_VIEW,
     BatchAnswer,
@@ -336,6 +337,15 @@ def test_a_primary_replaces_what_it_has_logged(court: Court) -> None:
 def test_a_backup_may_replace_its_tail(court: Court) -> None:
     court.log("B", entry(2), entry(3))
     court.log("B", entry(2, of=3))
+
+
+@pytest.mark.parametrize(("verified", "commit"), [(1, 2), (3, 0)])
+def test_a_backup_accepts_what_cannot_be(
+    court: Court, verified: int, commit: int
+) -> None:
+    accepted = Accepted(2, 1, verified, commit)
+    with refuses("logs agree", f"B says that it has applied {commit} and accepted"):
+        court.chronicle.saying(court["B"], LINK, accepted)
 
 
 # -- one voice -----------------------------------------------------------------------

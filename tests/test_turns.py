@@ -184,6 +184,27 @@ def test_a_backup_that_lags_reports_nothing_more_as_accepted() -> None:
     assert table.value("A") == b"123456"
 
 
+def test_what_a_backup_that_lags_has_executed_is_accepted() -> None:
+    """A newcomer gets what was committed without it, and executes it slowly."""
+    table = Table("A B", turn_work_max=1, forward_bytes_max=700)
+    table.found()
+    table.opened("A")
+    table.ask("A", *(batch(number, lacking=1) for number in range(1, 9)))
+    table.settle()
+    assert table["A"].history.commit == 9
+    table.tell(view(2, "A", "B"), "A B")
+    table.connect("A", "B")
+    echoes: list[Any] = []
+    for _ in range(20):
+        table.tick("A")
+        table.carry("A", "B", count=1)
+        echoes += table.carry("B", "A")
+    assert not any(isinstance(echo, Goodbye) for echo in echoes)
+    echoes = [echo for echo in echoes if isinstance(echo, Accepted)]
+    assert any(0 < echo.commit < 9 for echo in echoes)
+    assert all(echo.commit <= echo.verified for echo in echoes)
+
+
 def test_a_backup_that_has_caught_up_reports_it_unasked() -> None:
     table = lagging()
     table.ask("A", batch(6, lacking=1))
@@ -314,6 +335,7 @@ def test_a_digest_that_nobody_waits_for_is_not_computed() -> None:
     table.turn()
     assert table["A"].is_behind
     table["A"].link_lost("o")
+    table.turn("A")
     assert not table["A"].is_behind
     assert not table["A"].history.state.machine._pairs._needed
 

@@ -86,7 +86,26 @@ MUTANTS: Final = (
         "turn-holds",
         "5 backup 2",
         "a backup that lags goes on reporting what it accepts",
-        (put("pbserver.backup", "if not self._lags:", "if True:"),),
+        (
+            put(
+                "pbserver.backup",
+                "            if self._lags:\n                self._accepted =",
+                "            if False:\n                self._accepted =",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "turn-applied",
+        "5 backup 2",
+        "a backup that lags reports less as accepted than it has applied",
+        (
+            put(
+                "pbserver.backup",
+                "self._accepted = max(self._accepted, self.history.commit)",
+                "pass",
+            ),
+        ),
         tests=("turns",),
     ),
     Mutant(

@@ -27,6 +27,7 @@ from viewservice.views import Views
 from wire.messages import (
     EVICTED,
     NO_VIEW,
+    Accepted,
     Batch,
     BatchAnswer,
     BatchRefused,
@@ -385,6 +386,13 @@ class Chronicle:
                     f" was asked others completed something in view {completed}",
                 )
                 self._completed_in(number, server.history.log)
+        elif isinstance(message, Accepted):
+            self._require(
+                message.commit <= message.verified <= server.history.log.end,
+                "logs agree",
+                f"{server.name} says that it has applied {message.commit} and accepted"
+                f" {message.verified} of {server.history.log.end}",
+            )
         elif isinstance(message, Forward):
             found = checker_bounds.of_forward(server.replica, link, message)
             self._bounded(server.name, found)

@@ -180,18 +180,22 @@ class World:
         """The view service starts without its state file -> False: this is no
         moment for that."""
         knowing = [server.replica.view.number for server in self.running()]
-        if self._saved_disk is not None or not (knowing and all(knowing)):
+        if self._saved_disk is not None or not (self._staying() and all(knowing)):
             return False
         self.note("views lose their state file")
         self._replace_disk(b"")
         return True
+
+    def _staying(self) -> list[ServerProcess]:
+        """The servers that run, and will: those that can prove an old state."""
+        return [server for server in self.running() if not server.stopped]
 
     def roll_disk_back(self, random: Random) -> bool:
         """The view service starts with a state file of an earlier time -> False:
         there is none, or nobody who knows better."""
         newest = self.chronicle.view.number
         older = [disk for disk in self._old_disks if disk != self.disk]
-        is_known = any(each.replica.view.number == newest for each in self.running())
+        is_known = any(each.replica.view.number == newest for each in self._staying())
         if self._saved_disk is not None or not older or not newest or not is_known:
             return False
         self.note("views get an old state file")
