@@ -44,19 +44,40 @@ class Follower:
     commit: int = field(default=0, init=False)
     #: The greatest round that it has echoed.
     echoed: int = field(default=0, init=False)
-    #: Ticks since it last said anything.
+    #: Ticks since the last sign of life.
     silent_ticks: int = field(default=0, init=False)
+    #: How many steps towards a connection were made since it last said anything:
+    #: 1, somebody took one; 2, it answered there.  Each is a sign of life only once,
+    #: since whoever answers at its address need not be it, nor go on.
+    _steps: int = field(default=0, init=False)
+    #: Why the last connection to it ended, or none was made; "" once it speaks.
+    trouble: str = field(default="", init=False)
     synced: bool = field(default=False, init=False)
 
     #: Does it lack what our log no longer holds?
     needs_snapshot: bool = field(default=False, init=False)
     transfer: Outgoing | None = field(default=None, init=False)
 
+    def answered(self) -> None:
+        """Somebody has taken a connection at its address."""
+        self._step(1)
+
     def link_made(self, link: Link) -> None:
         """A new connection: what it had been sent on another one is forgotten;
         what it has accepted is not."""
+        self._step(2)
         self.link_lost()
         self.link = link
+
+    def heard(self) -> None:
+        """It has said something, on the connection that stands."""
+        self.silent_ticks = self._steps = 0
+        self.trouble = ""
+
+    def _step(self, step: int) -> None:
+        if self._steps < step:
+            self._steps = step
+            self.silent_ticks = 0
 
     def link_lost(self) -> None:
         """Nothing can be sent until there is a new connection."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -135,9 +136,13 @@ class Peers:
                 self._reactor,
                 self._random,
                 delay_max_s=0.25,
+                failed=partial(self._failed, member),
             )
             self._diallers[member] = dialler
             dialler.start()
+
+    def _failed(self, member: Member, _: str, reason: str) -> None:
+        self._server.replica.failed(member, reason)
 
     def stop(self) -> Deferred[list[tuple[bool, None]]]:
         """Close them all."""

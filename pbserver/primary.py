@@ -14,6 +14,8 @@ it came, which proves that at that moment nobody had taken over.
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import define, field
 
 from pbserver.door import Door
@@ -24,6 +26,7 @@ from pbserver.outbox import Link, Outbox
 from pbserver.questions import QUESTION_BYTES, Question, Questions
 from pbserver.sessions import ENTRY_WORK
 from pbserver.transfer import Outgoing
+from wire.bounds import TEXT_MAX, shortened
 from wire.messages import (
     BODY_BYTES_MAX,
     EVICTED,
@@ -47,6 +50,9 @@ from wire.messages import (
     View,
     Wait,
 )
+
+#: How much of the reason for which a backup cannot be reached is told, characters.
+TROUBLE_MAX: Final = 256
 
 
 @define
@@ -204,7 +210,6 @@ class Primary:
         """A connection to a backup of this view stands."""
         follower = self._backup(member)
         if follower is not None:
-            follower.silent_ticks = 0
             follower.link_made(link)
             self.out.send(link, Greet(self.view))
             self._round_wanted = True
@@ -214,7 +219,13 @@ class Primary:
         away the steps until it follows are not counted as one silence."""
         follower = self._backup(member)
         if follower is not None:
-            follower.silent_ticks = 0
+            follower.answered()
+
+    def failed(self, member: Member, reason: str) -> None:
+        """A connection to a backup of this view has ended, or was not made."""
+        follower = self._backup(member)
+        if follower is not None:
+            follower.trouble = shortened(reason, TROUBLE_MAX)
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended.  That alone takes nobody out of the rule."""
@@ -274,7 +285,7 @@ class Primary:
         elif view != self.view.number:
             self.out.ignore(link, message, "of an older view")
         else:
-            follower.silent_ticks = 0
+            follower.heard()
             return follower
         return None
 
@@ -511,11 +522,20 @@ class Primary:
             what = (
                 f"entries {commit + 1} to {end}" if end > commit else "a read's round"
             )
-            return Wait(late, "backup", f"to accept {what}")
+            return Wait(late, "backup", self._told(f"to accept {what}"))
         coming = tuple(name for name, each in self.followers.items() if not each.synced)
         if coming:
-            return Wait(coming, "transfer", "to be brought up")
+            return Wait(coming, "transfer", self._told("to be brought up"))
         return None
+
+    def _told(self, text: str) -> str:
+        """With what is known of backups that cannot be reached, for people."""
+        troubles = [
+            f"; no connection to {name}: {each.trouble}"
+            for name, each in self.followers.items()
+            if each.trouble
+        ]
+        return shortened(text + "".join(troubles), TEXT_MAX)
 
     @property
     def transfer_bytes(self) -> int | None:

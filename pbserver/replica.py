@@ -297,6 +297,11 @@ class Replica:
         if isinstance(self.role, Primary):
             self.role.answered(member)
 
+    def failed(self, member: Member, reason: str) -> None:
+        """A connection to one of `peers` has ended, or an attempt to make one."""
+        if isinstance(self.role, Primary):
+            self.role.failed(member, reason)
+
     def called(self, member: Member) -> None:
         """The server *member* has called, and has yet to greet this one."""
         role = self.role

@@ -645,6 +645,47 @@ def test_m1_each_step_of_a_distant_backup_is_a_sign_of_life() -> None:
     assert table["B"].unreachable == ("A",)
 
 
+def test_connections_that_come_to_nothing_are_one_sign_of_life() -> None:
+    """At a backup's published address another server answers, again and again."""
+    table = Table("A B")
+    table.found("A")
+    table.tell(view(2, "A", "B"), "A B")
+    for _ in range(4):
+        table.tick("A")
+        table["A"].answered(member("B"))
+        table["A"].failed(
+            member("B"), "goodbye: member: tcp:b:1 is to be B, but it is A"
+        )
+    assert table["A"].unreachable == ()
+    for _ in range(2):
+        table.tick("A")
+        table["A"].answered(member("B"))
+    assert table["A"].unreachable == ("B",)
+    waiting = table["A"].report.waiting
+    assert waiting is not None
+    assert waiting.text == (
+        "to be brought up; no connection to B: "
+        "goodbye: member: tcp:b:1 is to be B, but it is A"
+    )
+
+
+def test_nor_are_connections_on_which_nothing_is_said() -> None:
+    table = Table("A B")
+    table.found("A")
+    table.tell(view(2, "A", "B"), "A B")
+    for _ in range(6):
+        table["A"].answered(member("B"))
+        table.connect("A", "B")
+        table.tick("A")
+    assert table["A"].unreachable == ("B",)
+    # Once it speaks, a later connection is a sign of life again.
+    table.settle()
+    table.tick("A", times=4)
+    table.connect("A", "B")
+    table.tick("A", times=4)
+    assert table["A"].unreachable == ()
+
+
 # -- two views with one counter
 
 

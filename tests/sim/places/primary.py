@@ -180,7 +180,8 @@ _PRIMARY = {
         when="log.weight_between(pinned, log.end) <= limits.tail_bytes_max",
     ),
     "a primary waits for a read's round": at(
-        'return Wait(late, "backup", f"to accept {what}")', when="end == commit"
+        'return Wait(late, "backup", self._told(f"to accept {what}"))',
+        when="end == commit",
     ),
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 import wire.messages
 from pbserver.backup import Backup
 from pbserver.budget import Budget
+from pbserver.follower import Follower
 from pbserver.limits import Limits
 from pbserver.pairs import Pairs
 from pbserver.primary import Primary
@@ -75,6 +76,8 @@ def canonical(replica: Replica) -> None:
     if role is not None:
         for each in role.followers.values() if isinstance(role, Primary) else (role,):
             each.silent_ticks = 0
+            if isinstance(each, Follower):
+                each._steps = 0
     # It matters while a backup lags, and for that nothing here works long enough.
     if isinstance(role, Backup):
         assert not role._lags
