@@ -17,7 +17,7 @@ from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.log import is_later
 from pbserver.outbox import Link, Outbox
-from pbserver.transfer import Incoming, Job
+from pbserver.transfer import CannotLoad, Incoming, Job
 from wire.messages import (
     Accepted,
     Forward,
@@ -63,6 +63,9 @@ class Backup:
     _accepted: int = field(init=False)
     #: Why this copy must not go on, if so.
     diverged: str | None = field(default=None, init=False)
+    #: Why this process can be no backup, if so: its state machine cannot load the
+    #: primary's state, and would not the next time either.
+    unable: str | None = field(default=None, init=False)
 
     @verified.default
     def _committed(self) -> int:
@@ -171,6 +174,8 @@ class Backup:
     def _fail(self, error: ValueError) -> None:
         # On a new connection the transfer starts again.
         self._drop_incoming()
+        if isinstance(error, CannotLoad):
+            self.unable = f"the primary's snapshot is of no use here: {error}"
         self.out.send(self.link, Goodbye("protocol", f"snapshot: {error}"))
 
     def _drop_incoming(self) -> None:

@@ -30,6 +30,9 @@ class Digests:
     #: Answers that are to be sent.
     told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
 
+    #: What the state machine raised instead of computing one, until it is logged.
+    faults: list[str] = field(factory=list, init=False)
+
     #: What is being computed.
     cut: SessionsDigest | None = field(default=None, init=False)
     #: Who gets it.
@@ -57,7 +60,8 @@ class Digests:
         links = self.waiting.pop(state.index)
         try:
             self.cut = state.digest_cut()
-        except Exception:  # noqa: BLE001 - a machine that cannot tell harms nobody
+        except Exception as error:  # noqa: BLE001 - it harms nobody but who asks
+            self._fault(error)
             self._answer(links, DigestIs(state.index, state.chain, b""))
         else:
             self._links = links
@@ -75,7 +79,8 @@ class Digests:
             return
         try:
             digest = cut.step(bytes_max)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fault(error)
             digest = b""
         if digest is None:
             return
@@ -100,6 +105,9 @@ class Digests:
         if self.cut is not None:
             self.cut.close()
         self.cut, self._links = None, []
+
+    def _fault(self, error: Exception) -> None:
+        self.faults.append(f"the state machine raised in its digest: {error!r}")
 
     def _refuse(self, link: Link, state: Sessions) -> None:
         self.told.append((link, DigestIs(state.index, state.chain, b"")))

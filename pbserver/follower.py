@@ -50,8 +50,11 @@ class Follower:
     #: 1, somebody took one; 2, it answered there.  Each is a sign of life only once,
     #: since whoever answers at its address need not be it, nor go on.
     _steps: int = field(default=0, init=False)
-    #: Why the last connection to it ended, or none was made; "" once it speaks.
+    #: Why the last connection to it ended, or none was made, until it speaks; or why
+    #: it cannot be sent the state.
     trouble: str = field(default="", init=False)
+    #: Was it found on this connection that it cannot be sent the state?
+    is_unsendable: bool = field(default=False, init=False)
     synced: bool = field(default=False, init=False)
 
     #: Does it lack what our log no longer holds?
@@ -72,7 +75,8 @@ class Follower:
     def heard(self) -> None:
         """It has said something, on the connection that stands."""
         self.silent_ticks = self._steps = 0
-        self.trouble = ""
+        if not self.is_unsendable:
+            self.trouble = ""
 
     def _step(self, step: int) -> None:
         if self._steps < step:
@@ -81,6 +85,7 @@ class Follower:
 
     def link_lost(self) -> None:
         """Nothing can be sent until there is a new connection."""
+        self.is_unsendable = False
         self.link = self.next = None
         self.drop_transfer()
 

@@ -128,6 +128,7 @@ class History:
     def link_lost(self, link: Link) -> None:
         """Nobody listens there any more."""
         self.digests.link_lost(link)
+        self.digests.reached(self.state)
 
     @property
     def is_behind(self) -> bool:

@@ -27,6 +27,8 @@ class Outbox:
     """Messages, each with the connection that it goes out on."""
 
     _messages: list[tuple[Link, Message]] = field(factory=list, init=False)
+    #: See `pbserver.replica.Replica.faults`.
+    faults: list[str] = field(factory=list, init=False)
     #: What came on which connection, and why nothing was done about it.
     _ignored: list[tuple[Link, Message, str]] = field(factory=list, init=False)
 

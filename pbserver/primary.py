@@ -14,7 +14,7 @@ it came, which proves that at that moment nobody had taken over.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
 
 from attrs import define, field
 
@@ -26,7 +26,7 @@ from pbserver.outbox import Link, Outbox
 from pbserver.questions import QUESTION_BYTES, Question, Questions
 from pbserver.sessions import ENTRY_WORK
 from pbserver.transfer import Outgoing
-from wire.bounds import TEXT_MAX, shortened
+from wire.bounds import EVIDENCE_MAX, TEXT_MAX, shortened
 from wire.messages import (
     BODY_BYTES_MAX,
     EVICTED,
@@ -34,6 +34,7 @@ from wire.messages import (
     WINDOW_MAX,
     Accepted,
     Batch,
+    BatchAnswer,
     BatchRefused,
     CloseSession,
     Forward,
@@ -47,12 +48,10 @@ from wire.messages import (
     Query,
     QueryAnswer,
     SnapshotHave,
+    SnapshotPart,
     View,
     Wait,
 )
-
-#: How much of the reason for which a backup cannot be reached is told, characters.
-TROUBLE_MAX: Final = 256
 
 
 @define
@@ -76,6 +75,11 @@ class Primary:
     followers: dict[str, Follower] = field(factory=dict, init=False)
     door: Door = field(init=False)
     questions: Questions = field(factory=Questions, init=False)
+    #: Answers of executed batches that were asked for again: (connection, session,
+    #: sequence) -> answer.  Each goes out once, however often it was asked for.
+    _repeats: dict[tuple[Link, bytes, int], BatchAnswer] = field(
+        factory=dict, init=False
+    )
     #: Must every backup be sent something, be it an empty Forward?
     _round_wanted: bool = field(default=True, init=False)
     #: Is there more to send, to execute or to answer, which waits for nothing but
@@ -139,8 +143,13 @@ class Primary:
         """A newer view has another primary: whoever waits here asks there."""
         for follower in self.followers.values():
             follower.drop_transfer()
-        for link in dict.fromkeys((*self.door.askers(), *self.questions.askers())):
+        for link in dict.fromkeys((*self.door.askers(), *self._askers())):
             self.out.send(link, NotYours(view))
+
+    def _askers(self) -> Iterator[Link]:
+        """Whoever waits for something that is not logged."""
+        yield from self.questions.askers()
+        yield from (link for link, _, _ in self._repeats)
 
     # -- clerks --------------------------------------------------------------
 
@@ -182,7 +191,7 @@ class Primary:
             if answer is None:
                 self.out.ignore(link, batch, "its clerk said that it had the answer")
             else:
-                self.out.send(link, answer)
+                self._repeats[link, batch.session, sequence] = answer
             return True
         tail = self.door.tail(batch.session, batch.birth)
         if ahead == len(tail):
@@ -225,7 +234,8 @@ class Primary:
         """A connection to a backup of this view has ended, or was not made."""
         follower = self._backup(member)
         if follower is not None:
-            follower.trouble = shortened(reason, TROUBLE_MAX)
+            text = f"no connection: {reason}"
+            follower.trouble = shortened(text, EVIDENCE_MAX)
 
     def link_lost(self, link: Link) -> None:
         """A connection has ended.  That alone takes nobody out of the rule."""
@@ -234,6 +244,8 @@ class Primary:
             follower.link_lost()
         else:
             self.questions.link_lost(link)
+            for key in [key for key in self._repeats if key[0] == link]:
+                del self._repeats[key]
 
     def on_position(self, link: Link, position: Position) -> None:
         """A backup has said where it stands."""
@@ -430,6 +442,8 @@ class Primary:
         """Commit and answer, while backups work on what they were sent."""
         if self.questions.lost:
             self.questions.forget_lost()
+        if self._repeats:
+            self._repeat()
         log = self.history.log
         end = log.end
         self._advance()
@@ -439,6 +453,18 @@ class Primary:
         # Now it is certain what is still needed for whom.
         if self.history.is_long:
             self.history.trim(self._pinned())
+
+    def _repeat(self) -> None:
+        """Send answers that were given before; the rest follows in the next turn."""
+        room = self.limits.answers_bytes_max
+        while self._repeats and room > 0:
+            key = next(iter(self._repeats))
+            answer = self._repeats.pop(key)
+            self.out.send(key[0], answer)
+            room -= QUESTION_BYTES + len(answer.body)
+        if self._repeats:
+            self.is_behind = True
+            self.history.steps += 1
 
     def _send_entries(self, follower: Follower, round_number: int) -> None:
         state, log = self.history.state, self.history.log
@@ -461,18 +487,38 @@ class Primary:
             # A machine has one cut at a time; another newcomer waits.
             if any(each.transfer is not None for each in self.followers.values()):
                 return
-            follower.transfer = Outgoing.of(self.history.state)
             follower.needs_snapshot = False
+            try:
+                follower.transfer = Outgoing.of(self.history.state)
+            except Exception as error:  # noqa: BLE001 - an author's code
+                self._cannot_cut(follower, error)
         transfer = follower.transfer
         if transfer is not None:
             room = self.limits.turn_bytes_max
-            while part := transfer.next_part(self.view.number, self.limits):
+            while part := self._next_part(follower, transfer):
                 self.out.send(follower.link, part)
                 room -= len(part.body)
                 if room <= 0:
                     self.is_behind = True
                     self.history.steps += 1
                     break
+
+    def _next_part(self, follower: Follower, transfer: Outgoing) -> SnapshotPart | None:
+        try:
+            return transfer.next_part(self.view.number, self.limits)
+        except Exception as error:  # noqa: BLE001 - an author's code
+            follower.drop_transfer()
+            self._cannot_cut(follower, error)
+            return None
+
+    def _cannot_cut(self, follower: Follower, error: Exception) -> None:
+        """The state machine cannot give out its state.  This primary goes on, since
+        it may be the only one that has it; that backup stays without it, until its
+        next connection."""
+        text = f"the state machine raised when its state was dumped: {error!r}"
+        follower.trouble = shortened(text, EVIDENCE_MAX)
+        follower.is_unsendable = True
+        self.out.faults.append(f"{follower.member.name} cannot be brought up: {text}")
 
     # -- what the service looks at -------------------------------------------
 
@@ -495,6 +541,7 @@ class Primary:
         history, limits = self.history, self.limits
         log = history.log
         unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
+        unanswered += QUESTION_BYTES * len(self._repeats)
         if unanswered > limits.unanswered_bytes_max:
             return False
         if log.weight <= limits.tail_bytes_max:
@@ -531,7 +578,7 @@ class Primary:
     def _told(self, text: str) -> str:
         """With what is known of backups that cannot be reached, for people."""
         troubles = [
-            f"; no connection to {name}: {each.trouble}"
+            f"; {name}: {each.trouble}"
             for name, each in self.followers.items()
             if each.trouble
         ]

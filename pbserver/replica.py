@@ -82,11 +82,18 @@ class Replica:
     #: dialled anew.
     _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
+    #: What an author's state machine has raised where that can be survived, until
+    #: whoever logs it has emptied this list.
+    faults: list[str] = field(init=False)
     #: Is there more to say, which `flush` has left for the next turn?
     is_behind: bool = field(default=False, init=False)
     #: Has a view been adopted since the service last pinged, or must the view
     #: service confirm one?
     _adopted: bool = field(default=False, init=False)
+
+    @faults.default
+    def _faults_of_outbox(self) -> list[str]:
+        return self._out.faults
 
     @history.default
     def _empty_history(self) -> History:
@@ -358,6 +365,8 @@ class Replica:
             for link, digest in told:
                 self._out.send(link, digest)
             told.clear()
+            self.faults += history.digests.faults
+            history.digests.faults.clear()
         yield self._out.take()
 
     def take_ignored(self) -> list[tuple[Link, Message, str]]:
@@ -393,6 +402,11 @@ class Replica:
     def diverged(self) -> str | None:
         """Why this copy must stop: it differs from its primary's."""
         return self.role.diverged if isinstance(self.role, Backup) else None
+
+    @property
+    def unable(self) -> str | None:
+        """Why this process can be no backup."""
+        return self.role.unable if isinstance(self.role, Backup) else None
 
     def take_news(self) -> bool:
         """Is there something that the view service should hear at once?"""

@@ -434,6 +434,8 @@ class ServerService(Logged, Service):
                 peer=getattr(link, "peer", "?"),
                 reason=reason,
             )
+        if replica.faults:
+            self._tell_faults(replica.faults)
         if replica.view.number != self._view.number:
             self._adopted(replica.view)
         if replica.is_behind:
@@ -451,9 +453,16 @@ class ServerService(Logged, Service):
         if self._departed is not None:
             self._depart()
 
+    def _tell_faults(self, faults: list[str]) -> None:
+        for text in faults:
+            _log.error("machine.failed", machine=self._settings.machine, text=text)
+        faults.clear()
+
     def _look_after_backup(self) -> None:
         if self.replica.diverged is not None:
             self._part(self.replica.diverged)
+        if (text := self.replica.unable) is not None:
+            self.stop(text)
         if (job := self.replica.take_job()) is not None:
             self._do_long(job.run).addCallback(self._finished, job)
 

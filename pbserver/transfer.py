@@ -94,6 +94,10 @@ class Outgoing:
         self.machine.close()
 
 
+class CannotLoad(ValueError):  # noqa: N818 (it says what is so)
+    """The state machine raised when it was given the state of another replica."""
+
+
 @define(eq=False)
 class Job:
     """A long step that can be done in a thread: until it is done, nothing else
@@ -101,12 +105,12 @@ class Job:
 
     _do: Callable[[], None]
 
-    def run(self) -> ValueError | None:
+    def run(self) -> CannotLoad | None:
         """Do it -> why it failed, or None."""
         try:
             self._do()
         except Exception as error:  # noqa: BLE001 - an author's code raises anything
-            return error if isinstance(error, ValueError) else ValueError(repr(error))
+            return CannotLoad(f"the state machine cannot load it: {error!r}")
         return None
 
 
@@ -138,8 +142,7 @@ class Incoming:
             try:
                 self.state.machine.load(part.body)
             except Exception as error:
-                # It is a fresh machine, so only what came can be at fault.
-                raise ValueError(
+                raise CannotLoad(
                     f"the state machine cannot load it: {error!r}"
                 ) from error
         else:

@@ -192,6 +192,15 @@ def test_timers_go_by_a_clock_that_is_never_set(begun, monkeypatch):
     assert 0.01 <= fired[0] - begin_s < 4
 
 
+def test_to_be_told_twice_to_stop_is_no_error(begun):
+    ended: list[int] = []
+    begun.addSystemEventTrigger("after", "shutdown", ended.append, 1)
+    begun.callLater(0, lambda: [begun.stop() for _ in range(3)])
+    run(begun)
+    assert ended == [1]
+    begun.stop()
+
+
 def test_it_has_as_many_files_as_the_system_allows(begun):
     del begun
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

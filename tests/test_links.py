@@ -3,6 +3,8 @@ through, and how it ends."""
 
 from __future__ import annotations
 
+import errno
+
 import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
@@ -13,7 +15,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
-from wire import messages
+from wire import codec, messages
 from wire.bounds import GOODBYE_TEXT_MAX
 from wire.codec import Decoder, ProtocolError, encode
 from wire.link import LINGER_S, Link
@@ -499,3 +501,32 @@ def test_roles_select_what_may_be_said():
 
 def events(logs: list[dict]) -> list[tuple[str, LogLevel]]:
     return [(event["understudy_event"], event["log_level"]) for event in logs]
+
+
+def test_what_breaks_while_a_link_is_broken_off_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = Case()
+    monkeypatch.setattr(case.owner, "hello", lambda: 1 / 0)
+    with capturedLogs() as events, pytest.raises(ZeroDivisionError):
+        case.hears(Hello(9, CLERK, oldest=9))
+    told = [event.get("understudy_event") for event in events]
+    assert "invariant.broken" in told
+
+
+def test_a_frame_for_which_there_is_no_memory_ends_its_connection_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As under ``ulimit -v``: a stranger need only announce it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    case = Case()
+    case.hears(Hello(VERSION, CLERK))
+    monkeypatch.setattr(codec, "mmap", refuse)
+    case.link.dataReceived((16 << 20).to_bytes(4, "big") + b"x")
+    farewell = case.said[-1]
+    assert isinstance(farewell, Goodbye)
+    assert farewell.reason == "full"
+    assert "no memory for a frame of 16777216 bytes" in farewell.text

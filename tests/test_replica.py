@@ -664,7 +664,7 @@ def test_connections_that_come_to_nothing_are_one_sign_of_life() -> None:
     waiting = table["A"].report.waiting
     assert waiting is not None
     assert waiting.text == (
-        "to be brought up; no connection to B: "
+        "to be brought up; B: no connection: "
         "goodbye: member: tcp:b:1 is to be B, but it is A"
     )
 

@@ -23,6 +23,7 @@ from wire.messages import (
     Entry,
     Forward,
     Goodbye,
+    NotYours,
     OpenSession,
     QueryAnswer,
     SnapshotHave,
@@ -441,6 +442,41 @@ def test_every_step_frees_a_part(
     assert sizes == [STEP_OBJECTS + 1, 1, 0]
 
 
+# -- answers that are given again ----------------------------------------------------
+
+
+def test_answers_that_are_asked_for_again_are_bounded_in_a_turn() -> None:
+    """They are as long as an answer may be, and a frame that asks for one is not."""
+    table = Table("A", answers_bytes_max=300)
+    table.found()
+    table.opened("A")
+    for number in (1, 2, 3):
+        table.ask("A", batch(number, bytes(200), lacking=1))
+    table.settle()
+    table.told()
+    for _ in range(100):
+        for number in (1, 2, 3):
+            table.ask("A", batch(number, lacking=1))
+    turns = []
+    while not turns or table["A"].is_behind:
+        turn = [message for part in table["A"].flush() for _, message in part]
+        turns.append([each.sequence for each in turn if isinstance(each, BatchAnswer)])
+    assert turns == [[1, 2], [3]]
+
+
+def test_nobody_is_answered_again_on_a_lost_connection_or_by_a_backup() -> None:
+    table = pair()
+    table.ask("A", batch(1))
+    table.settle()
+    table.told()
+    table.ask("A", batch(1), clerk="x")
+    table["A"].link_lost("x")
+    table.ask("A", batch(1), clerk="y")
+    table.tell(view(3, "B", "A", "A"), "A")
+    assert table.told("x") == []
+    assert [type(each) for each in table.told("y")] == [NotYours]
+
+
 # -- what is done in a thread ------------------------------------------------------
 
 
@@ -497,11 +533,101 @@ def test_a_machine_that_cannot_be_restored_is_not_used() -> None:
     incoming = table["C"].role.incoming  # type: ignore[union-attr]
     incoming.state.machine.error = "no"
     error = job.run()
-    assert str(error) == "RuntimeError('no')"
+    text = "the state machine cannot load it: RuntimeError('no')"
+    assert str(error) == text
     table["C"].finished(job, error)
     [said] = [m for m in table.carry("C", "A") if isinstance(m, Goodbye)]
-    assert said == Goodbye("protocol", "snapshot: RuntimeError('no')")
+    assert said == Goodbye("protocol", f"snapshot: {text}")
     assert table["C"].history.commit == 0
+    assert table["C"].unable == f"the primary's snapshot is of no use here: {text}"
+
+
+class SealedCut:
+    """A part of it cannot be encoded."""
+
+    def take(self, bytes_max: int) -> bytes:  # noqa: ARG002
+        raise TypeError("a set is no plain value")
+
+    def close(self) -> None:
+        pass
+
+
+class Sealed(Store):
+    """Does not give out its state: at once, or only when the first part is taken."""
+
+    late = False
+
+    def cut(self) -> Any:
+        if not self.late:
+            raise TypeError("a set is no plain value")
+        return SealedCut()
+
+    def digest_cut(self) -> Any:
+        raise TypeError("a set is no plain value")
+
+
+class SealedTable(Table):
+    def _fresh(self) -> Sessions:
+        return Sessions(Sealed(), **self.sessions)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_primary_whose_state_cannot_be_dumped_goes_on(late: bool) -> None:
+    table = SealedTable("A B", tail_bytes_kept=0)
+    table.found()
+    table.opened("A")
+    stored(table, "A", 3)
+    machine = table["A"].history.state.machine
+    assert isinstance(machine, Sealed)
+    machine.late = late
+    table.lead(view(2, "A", "B"))
+    fault = "the state machine raised when its state was dumped: "
+    fault += "TypeError('a set is no plain value')"
+    assert table["A"].faults == [f"B cannot be brought up: {fault}"]
+    waiting = table["A"].report.waiting
+    assert waiting is not None
+    assert (waiting.names, waiting.code) == (("B",), "transfer")
+    assert waiting.text == f"to be brought up; B: {fault}"
+    assert table.leads("A").followers["B"].transfer is None
+    # It goes on alone, for whoever it has told that it holds everything.
+    table.ask("A", batch(4))
+    table.settle()
+    assert table["A"].history.commit == 5
+    # Once for each connection.
+    table.tick("A", times=3)
+    table.settle()
+    assert len(table["A"].faults) == 1
+    table.connect("A", "B")
+    table.settle()
+    assert len(table["A"].faults) == 2
+
+
+def test_a_digest_that_waits_is_computed_when_the_other_is_not_wanted() -> None:
+    table = Table("A", part_bytes=1)
+    table.found()
+    table.opened("A")
+    stored(table, "A", 20)
+    asked(table, "A", 21, "first")
+    table.ask("A", Batch(session(), 1, 21, 21, body()))
+    asked(table, "A", 22, "second")
+    table.turn()
+    assert table["A"].history.commit == 22
+    table["A"].link_lost("first")
+    for _ in range(50):
+        table.turn()
+    [told] = table.told("second")
+    assert told.digest  # type: ignore[attr-defined]
+
+
+def test_a_digest_that_cannot_be_computed_is_logged() -> None:
+    table = SealedTable("A")
+    table.found()
+    table.opened("A")
+    asked(table, "A", table["A"].history.commit)
+    table.turn()
+    assert table.told("o") == [DigestIs(1, table["A"].history.state.chain, b"")]
+    text = "the state machine raised in its digest: "
+    assert table["A"].faults == [f"{text}TypeError('a set is no plain value')"]
 
 
 @pytest.mark.parametrize("how", ["connection", "view", "newer view, same primary"])

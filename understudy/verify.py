@@ -11,6 +11,7 @@ all are asked in time; when nothing goes on, all are at the same one already
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
@@ -42,6 +43,9 @@ _PATIENCE_S: Final = 0.5
 #: How long a member that has reached the index may compute until it is asked
 #: again: the connection, and with it the question, may have been lost.
 _COMPUTING_S: Final = 2.0
+
+#: How often a member may have no digest of the index at which it stands.
+_SILENCES_MAX: Final = 5
 
 #: Before a view is looked at again after a member could not be asked, seconds.
 _AGAIN_S: Final = 0.1
@@ -96,6 +100,7 @@ async def compare(reactor: Any, views: Iterable[str], seconds: float) -> Compari
 async def _compare(reactor: Any, view: View, end: float) -> Comparison:
     members = [_Questioned.of(reactor, member) for member in view.members()]
     margin, patience = 0, _PATIENCE_S
+    silences: Counter[str] = Counter()
     try:
         while True:
             left = end - reactor.seconds()
@@ -125,6 +130,20 @@ async def _compare(reactor: Any, view: View, end: float) -> Comparison:
             if past == index and all(answer.digest for answer in found):
                 names = (each.member.name for each in members)
                 return Comparison(view, index, dict(zip(names, found, strict=True)))
+            if past == index:
+                # No member has gone on, and one has no digest of where it stands: it
+                # was just about to go on, or its state machine cannot tell.
+                for each, answer in zip(members, found, strict=True):
+                    silences[each.member.name] += not answer.digest
+                name, count = silences.most_common(1)[0]
+                if count >= _SILENCES_MAX:
+                    raise Ended(
+                        UNAVAILABLE,
+                        f"{name} cannot compute the digest of its state; if its state"
+                        " machine raised an error, its log has machine.failed",
+                    )
+                margin = 0
+                continue
             margin = max(2 * margin, 2 * (past - index), 16)
     finally:
         for each in members:

@@ -192,12 +192,14 @@ class Roster:
         return server is not None and server.is_stuck(self.dead_pings)
 
     def known(self) -> tuple[Known, ...]:
-        """What must be remembered of all servers; the same object until that
-        changes."""
+        """What must be remembered of servers; the same object until that changes.
+        Nothing of one that has never been in a view: its name is only a claim, and
+        would have to be persisted for each caller."""
         if self._known is None:
             self._known = tuple(
                 Known(server.member, server.superseded, server.served)
                 for server in self.servers.values()
+                if server.served or server.superseded
             )
         return self._known
 

@@ -27,9 +27,9 @@ from viewservice.roster import Roster
 from viewservice.statefile import StateError, StateFile, Storage, Volatile
 from viewservice.ticker import Ticker
 from viewservice.views import Views
-from wire.addresses import parse_address
 from wire.codec import ProtocolError
-from wire.daemon import begin, failing, places
+from wire.daemon import begin, failing, places, turn_end
+from wire.invariants import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (
@@ -94,6 +94,10 @@ class ViewService(Logged, Service):
         #: Every server's connection by `Link.id`, and whoever watches.
         self._servers: dict[int, Link] = {}
         self._watchers: dict[Link, None] = {}
+        #: Links that have asked for the view, or for the status, in this turn.
+        self._view_askers: dict[Link, None] = {}
+        self._status_askers: dict[Link, None] = {}
+        self._at_turn_end = turn_end(reactor)
         #: Clerks and observers that are connected.
         self._others: dict[Link, None] = {}
         #: What each server last told of itself.
@@ -223,14 +227,36 @@ class ViewService(Logged, Service):
             self._on_ping(link, message)
         elif isinstance(message, Watch):
             self._watchers[link] = None
-            link.send(self.views.view_is())
+            self._ask(self._view_askers, link)
         elif isinstance(message, Unreachable):
             now_s = self._reactor.seconds()
             if message.name not in self._complaints.counts(now_s):
                 _log.warning("clerks.cut_off", name=message.name, clerk=link.peer)
             self._complaints.add(now_s, link.id, message.name)
         elif isinstance(message, Status):
-            link.send(StatusIs(self._document()))
+            self._ask(self._status_askers, link)
+
+    def _ask(self, askers: dict[Link, None], link: Link) -> None:
+        """Answer when this turn ends: once for each link, and with one document for
+        all, however often they have asked in it."""
+        if not self._view_askers and not self._status_askers:
+            self._at_turn_end(self._answer)
+        askers[link] = None
+
+    @guard
+    def _answer(self) -> None:
+        view_askers, status_askers = [*self._view_askers], [*self._status_askers]
+        self._view_askers.clear()
+        self._status_askers.clear()
+        if self._failed:
+            return
+        view_is = self.views.view_is()
+        for link in view_askers:
+            link.send(view_is)
+        if status_askers:
+            document = StatusIs(self._document())
+            for link in status_askers:
+                link.send(document)
 
     def _document(self) -> bytes:
         servers = {
@@ -282,9 +308,12 @@ class ViewService(Logged, Service):
         """A connection speaks for one server, at an address that can be dialled, and
         of views of the cluster that it has named."""
         member, cluster = link.hello.member, link.hello.cluster
-        if not ping.member.is_same_copy(member):
+        if ping.member != member:
+            # Each change would be persisted; a server that has moved connects anew.
             raise ProtocolError(
-                "protocol", f"a ping of {ping.member.name} from another server"
+                "protocol",
+                f"a ping of {ping.member.name} at {ping.member.address}, which its "
+                "Hello did not name",
             )
         if not cluster and not self.views.knows(ping.number):
             raise ProtocolError(
@@ -292,11 +321,6 @@ class ViewService(Logged, Service):
                 f"a ping names view {counter_of(ping.number)}, which is not known "
                 "here, and its Hello names no cluster",
             )
-        if member is None or ping.member.address != member.address:
-            try:
-                parse_address(ping.member.address)
-            except ValueError as error:
-                raise ProtocolError("protocol", str(error)) from error
 
     # -- time -------------------------------------------------------------------------
 

@@ -231,7 +231,12 @@ class Decoder:
         return messages
 
     def _begin_long(self, pending: Any, at: int, stop: int) -> None:
-        self._long = long = mmap(-1, stop - at - 4)
+        try:
+            long = mmap(-1, stop - at - 4)
+        except OSError as error:
+            text = f"there is no memory for a frame of {stop - at - 4} bytes: {error}"
+            raise ProtocolError("full", text) from error
+        self._long = long
         arrived = bytes(pending[at + 4 :])
         self._filled = len(arrived)
         long[: self._filled] = arrived

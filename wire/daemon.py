@@ -95,6 +95,7 @@ def begin(reactor: Any, spin_us: int = 0) -> None:
     """What every daemon wants of its process, before anything is scheduled;
     *spin_us* is for `wire.spin`."""
     own_process()
+    stop_once(reactor)
     steady(reactor)
     lean(reactor, spin_us)
     many_files()
@@ -110,6 +111,19 @@ def _heed_sigint(reactor: Any) -> None:
     as it is."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, reactor.sigInt)
+
+
+def stop_once(reactor: Any) -> None:
+    """Have *reactor* ignore that it is told to stop while it is stopping.  Twisted
+    raises then, and a signal that comes twice in a moment would be logged as an
+    error with a traceback."""
+    stop = reactor.stop
+
+    def stop_if_running() -> None:
+        with contextlib.suppress(ReactorNotRunning):
+            stop()
+
+    reactor.stop = stop_if_running
 
 
 def steady(reactor: Any) -> None:
@@ -266,7 +280,7 @@ def fail(reactor: Any, text: str, starter: Starter | None = None) -> None:
     if starter is not None and not reactor.running:
         starter.failed(text)
     atexit.register(_exit)
-    reactor.callWhenRunning(_stop, reactor)
+    reactor.callWhenRunning(reactor.stop)
 
 
 class Starter:
@@ -321,11 +335,6 @@ def on_next_stop(reactor: Any, call: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
-
-
-def _stop(reactor: Any) -> None:
-    with contextlib.suppress(ReactorNotRunning):  # It is stopping already.
-        reactor.stop()
 
 
 def _exit() -> None:

@@ -454,6 +454,7 @@ class Link(Protocol):
         text = f"no Hello within {self._hello_s:g} s"
         self._break(ProtocolError("silent", text))
 
+    @guard
     def _break(self, error: ProtocolError) -> None:
         if self._is_ending:
             return

@@ -250,4 +250,59 @@ MUTANTS: Final = (
         ),
         tests=("status_document",),
     ),
+    Mutant(
+        "stranger-steps",
+        "5 primary 6",
+        "every connection at a backup's address is a sign of its life",
+        (put("pbserver.follower", "if self._steps < step:", "if True:"),),
+        tests=("replica",),
+    ),
+    Mutant(
+        "stranger-moves",
+        "8",
+        "a ping may name another address than its Hello",
+        (put("viewservice.service", "if ping.member != member:", "if False:"),),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-known",
+        "4.12",
+        "a server that was in no view is persisted",
+        (
+            put(
+                "viewservice.roster",
+                "if server.served or server.superseded",
+                "if True",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-asks",
+        "8",
+        "each Status of one read is answered with a document of its own",
+        (
+            put(
+                "viewservice.service",
+                "        elif isinstance(message, Status):\n            self._ask(",
+                "        elif isinstance(message, Status):\n"
+                "            link.send(StatusIs(self._document()))\n"
+                "            self._ask(",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-no-memory",
+        "8",
+        "a frame for which there is no memory ends the process",
+        (
+            put(
+                "wire.codec",
+                "except OSError as error:",
+                "except ZeroDivisionError as error:",
+            ),
+        ),
+        tests=("links",),
+    ),
 )

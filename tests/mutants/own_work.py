@@ -241,4 +241,52 @@ MUTANTS: Final = (
         ),
         tests=("turns",),
     ),
+    Mutant(
+        "repeats-unbounded",
+        "bounds",
+        "answers that are asked for again all go out in one turn",
+        (
+            put(
+                "pbserver.primary",
+                "while self._repeats and room > 0:",
+                "while self._repeats:",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "repeats-behind",
+        "bounds",
+        "answers that did not fit into a turn wait for the next message",
+        (
+            put(
+                "pbserver.primary",
+                "        if self._repeats:\n            self.is_behind = True\n",
+                "        if self._repeats:\n",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "dump-fatal",
+        "9",
+        "a state machine that cannot dump its state ends the primary",
+        (
+            put(
+                "pbserver.primary",
+                "            except Exception as error:  # noqa: BLE001 - an author's code\n"
+                "                self._cannot_cut(follower, error)",
+                "            except ZeroDivisionError as error:\n"
+                "                self._cannot_cut(follower, error)",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "load-silent",
+        "9",
+        "a backup whose state machine cannot load the state goes on trying",
+        (put("pbserver.backup", "if isinstance(error, CannotLoad):", "if False:"),),
+        tests=("turns",),
+    ),
 )

@@ -255,14 +255,14 @@ MUTANTS: Final = (
                 "viewservice.service",
                 """
             self._watchers[link] = None
-            link.send(""",
+            self._ask(""",
                 """
             self._watchers[link] = None
             self.views.roster.servers.update(
                 (name, msgspec.structs.replace(server, silent=0))
                 for name, server in self.views.servers.items()
             )
-            link.send(""",
+            self._ask(""",
             ),
             put(
                 "viewservice.service",
