@@ -274,10 +274,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "            except Exception as error:  # noqa: BLE001 - an author's code\n"
-                "                self._cannot_cut(follower, error)",
-                "            except ZeroDivisionError as error:\n"
-                "                self._cannot_cut(follower, error)",
+                "                self._cannot_cut(follower, error)\n        transfer",
+                "                raise\n        transfer",
             ),
         ),
         tests=("turns",),
