@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
 import resource
 import socket
@@ -16,11 +17,12 @@ from collections.abc import Callable
 import pytest
 from twisted.internet import tcp
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import Logger, LogPublisher, capturedLogs
 
 from wire.daemon import (
     FILES_RESERVED,
+    TURN_S,
     RefusedAccepts,
     begin,
     lean,
@@ -134,6 +136,37 @@ def test_what_is_wanted_at_the_end_of_a_turn_is_done_in_the_next(reactor):
     reactor.callLater(0, lambda: at_end(first))
     run(reactor)
     assert told == ["first", "second"]
+
+
+def test_a_turn_takes_no_longer_than_its_time_and_one_read(reactor):
+    """However many connections have something to say; timers come in between, and
+    nobody is forgotten."""
+    told: list[str] = []
+    at_end = turn_end(reactor)
+
+    def work(name: str) -> None:
+        told.append(name)
+        at_end(lambda: told.append("end"))
+        stop = time.monotonic() + 2 * TURN_S
+        while time.monotonic() < stop:
+            pass
+        if len({each for each in told if each.isdecimal()}) == len(boxes):
+            reactor.stop()
+
+    boxes = [Mailbox(lambda name=str(n): work(name)) for n in range(6)]
+    for box in boxes:
+        reactor.addReader(box)
+        box.far.send(b"x")
+    timer = LoopingCall(lambda: told.append("timer"))
+    timer.clock = reactor
+    timer.start(TURN_S / 2, now=False)
+    run(reactor)
+    reads = [each for each in told if each.isdecimal()]
+    assert sorted(reads) == [str(n) for n in range(6)]
+    for one, other in itertools.pairwise(reads):
+        between = told[told.index(one) : told.index(other)]
+        assert "end" in between
+        assert "timer" in between
 
 
 def test_what_breaks_in_one_connection_ends_that_one(reactor):

@@ -42,6 +42,10 @@ EXIT_CODE: Final = 1
 #: to peers, name look-ups, callers that are being refused.
 FILES_RESERVED: Final = 128
 
+#: For so long one turn takes in events, in seconds; the others come in the next, and
+#: what their time has come for in between.  One read is not interrupted.
+TURN_S: Final = 0.01
+
 #: The most that fits into the status which twistd's parent process reads.
 _STATUS_BYTES: Final = 100
 
@@ -207,22 +211,28 @@ class RefusedAccepts:
 
 def lean(reactor: Any, spin_us: int = 0) -> None:
     """Spare *reactor* the log context that Twisted makes around every event, for
-    nothing here logs by it, and sleep between events that come fast.  Only the
-    epoll reactor knows how; any other is left as it is."""
+    nothing here logs by it, and sleep between events that come fast; and bound what
+    it takes in at a time.  Only the epoll reactor knows how; any other is left as it
+    is."""
     kind: object = type(reactor)
     if kind is not EPollReactor:
         return
     poll, selectables = spinning(reactor._poller.poll, spin_us), reactor._selectables
-    act = reactor._doReadOrWrite
+    act, clock = reactor._doReadOrWrite, time.monotonic
     due: list[Callable[[], None]] = []
 
     def iterate(timeout_s: float | None) -> None:
         if due:
             # Timers have asked for it, when it was counted how long to wait.
-            end_turn()
+            _call(due)
             timeout_s = 0
         timeout_s = -1 if timeout_s is None else timeout_s
-        for fd, event in poll(timeout_s, len(selectables)):
+        events = poll(timeout_s, len(selectables))
+        stop_s = clock() + TURN_S
+        for fd, event in events:
+            if clock() > stop_s:
+                # They are still there the next time.
+                break
             # One event may have closed the connection of a later one.
             if (selectable := selectables.get(fd)) is None:
                 continue
@@ -237,16 +247,17 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
             if why:
                 reactor._disconnectSelectable(selectable, why, True)
         if due:
-            end_turn()
-
-    def end_turn() -> None:
-        calls = due.copy()
-        due.clear()
-        for call in calls:
-            call()
+            _call(due)
 
     reactor.doIteration = iterate
     reactor.at_turn_end = due.append
+
+
+def _call(due: list[Callable[[], None]]) -> None:
+    calls = due.copy()
+    due.clear()
+    for call in calls:
+        call()
 
 
 def turn_end(reactor: Any) -> Callable[[Callable[[], None]], object]:
