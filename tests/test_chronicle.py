@@ -30,9 +30,9 @@ from tests.sim.network import End
 from viewservice.views import HISTORY_MAX
 from wire.commands import Put
 from wire.messages import (
-    Accepted,
     EVICTED,
     NO_VIEW,
+    Accepted,
     BatchAnswer,
     BatchRefused,
     DigestIs,
