@@ -53,7 +53,7 @@ WARN_AGAIN_S: Final = 60.0
 
 ENDING: Final = (
     "this program is ending, and its clerks are closed; an exit handler that is "
-    "registered after `import client` may still use them"
+    "registered after the import of `BlockingClerk` may still use them"
 )
 
 _log: Final = logging.getLogger("client")
@@ -158,7 +158,9 @@ class Background:
                 return ENDING if _is_ending else "the clerk's background thread ended"
             if limit_s is None:
                 if passed_s >= warn_s:
-                    _log.warning("a call has waited %.0f s: %s", passed_s, obstacle())
+                    _log.warning(
+                        "a call has been waiting for %.0f s: %s", passed_s, obstacle()
+                    )
                     warn_s = passed_s + WARN_AGAIN_S
             elif passed_s >= limit_s + LATE_S:
                 return "its time was up, and the clerk's background thread is stuck"

@@ -237,7 +237,8 @@ class Whereabouts:
             refusal = Goodbye(
                 "member",
                 f"view {self.view.counter} names {_who(member)} at {member.address}, "
-                f"where {_who(hello.member)} answered{_why_another(member)}",
+                f"where {_who(hello.member)} answered"
+                f"{_why_another(member, hello.member)}",
             )
         else:
             self.is_open = True
@@ -412,8 +413,13 @@ def _unanswering(primary: Member) -> str:
     return f"the primary {primary.name} at {primary.address} has not answered"
 
 
-def _why_another(member: Member) -> str:
-    """Why another process may answer at a member's address, if that shows."""
+def _why_another(member: Member, found: Member | None) -> str:
+    """Why *found* may answer at the address of *member*, if that shows."""
+    if found is not None and found.name == member.name:
+        return (
+            ": the server was restarted and is empty now; its data is in another "
+            "server, or lost: see `understudy status`"
+        )
     why = confined(host_of(member.address))
     if not why:
         return ""

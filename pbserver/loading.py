@@ -108,7 +108,9 @@ def _check(name: str, make: Callable[[], Any]) -> None:
     missing = [word for word in expected if not callable(getattr(machine, word, None))]
     if not missing:
         return
-    text = f"{name}: what it makes is a {type(machine).__name__}, which is no machine"
+    kind = type(machine).__name__
+    a = "an" if kind[0] in "aeioAEIO" else "a"
+    text = f"{name}: what it makes is {a} {kind}, which is no machine"
     if len(missing) < len(expected):
         raise NoMachine(f"{text}: it has no {', '.join(missing)}")
     raise NoMachine(

@@ -268,7 +268,9 @@ def plain(value: Any) -> Any:
             plain(key)
             plain(part)
     else:
-        raise TypeError(f"a {type(value).__name__[:64]} is no plain value")
+        name = type(value).__name__[:64]
+        a = "an" if name[0] in "aeioAEIO" else "a"
+        raise TypeError(f"{a} {name} is no plain value")
     return value
 
 

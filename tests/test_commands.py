@@ -135,7 +135,9 @@ def test_too_large(running: Service):
     assert key.returncode == 0, "a dash is a key like any other"
     large = running.command("put", "large", "-", stdin=bytes(8 * 1024 * 1024 + 1))
     assert told(large) == (1, b"", True)
-    assert b"8388608" in large.stderr
+    assert b"the value has more than 8388608 bytes (key 'large')" in large.stderr
+    large = running.command("put", "large", "-", "--json", stdin=bytes(9_000_000))
+    assert json.loads(large.stdout)["error"]["code"] == "too large"
     assert running.command("put", "k" * 65537, "v").returncode == 1
     exact = bytes(8 * 1024 * 1024)
     assert running.command("put", "large", "-", stdin=exact).returncode == 0
@@ -283,6 +285,8 @@ def test_what_can_be_saved_when_the_memory_is_lost(tmp_path):
         assert found["memory_lost"]
         words = running.command("status").stdout.decode()
         assert "called yet" not in words
+        assert words.startswith("the view service has lost its memory")
+        assert "do not restart the servers" in words.partition("\n")[0]
         assert words.count("Restore its newest state file") == 1
         assert running.command("scan", "--timeout", "0.5").returncode == 4
         assert clerk.scan(limit=10) == [(b"k", b"v")]

@@ -869,6 +869,20 @@ def test_another_process_at_a_loopback_address_has_a_likely_cause(
         assert ("s1 needs --advertise" in text) == is_named
 
 
+@pytest.mark.parametrize("address", ["tcp:127.0.0.1:7401", "tcp:10.0.0.1:7401"])
+def test_another_incarnation_of_the_primary_is_a_restart(address: str) -> None:
+    table = Table()
+    number = table.read("r", timeout_ms=100)
+    table.learn(View(1, Member("s1", 1, address)))
+    refusal = table.open(Hello(1, "server", CLUSTER, 1, Member("s1", 2, "tcp:a:1")))
+    assert refusal is not None
+    table.wait(1000)
+    for text in (refusal.text, str(table.ended[number])):
+        assert "the server was restarted and is empty now" in text
+        assert "`understudy status`" in text
+        assert "--advertise" not in text
+
+
 def test_a_view_service_that_refuses_the_cluster_is_believed() -> None:
     table = in_session()
     number = table.read("r")

@@ -78,7 +78,8 @@ class World:
         self.protocol = self.reactor.tcpClients[at][2].buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         for message in first or (VIEW_HELLO,):
-            self.protocol.dataReceived(encode(message))
+            data = message if isinstance(message, bytes) else encode(message)
+            self.protocol.dataReceived(data)
 
     def lose(self, error: Exception | None = None) -> None:
         self.protocol.connectionLost(Failure(error or ConnectionLost()))
@@ -620,6 +621,21 @@ def test_a_new_reason_is_told(log):
         f"dial.failed {ONE} goodbye: full: too many",
     ]
     assert expected == list(log)
+
+
+@pytest.mark.parametrize(
+    ("event", "hellos"), [("dial.failed", ()), ("link.lost", (VIEW_HELLO,))]
+)
+def test_nonsense_is_told_once_with_what_it_is(log, event, hellos):
+    world = World()
+    world.dialler.start()
+    for _ in range(5):
+        world.accept(*hellos, b"\0\0\0\x01\xc1")
+        world.lose(ConnectionDone())
+        world.wait_s()
+    (line,) = (line for line in log if not line.startswith("link.made"))
+    assert line.startswith(f"{event} {ONE} said goodbye: protocol: ")
+    assert "MessagePack data is malformed" in line
 
 
 def test_a_link_that_comes_and_goes_is_told_once(log):

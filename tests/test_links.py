@@ -279,6 +279,16 @@ def test_nonsense_ends_the_link_with_one_line_and_a_goodbye(called, data, reason
     assert f"said goodbye: {reason}: {farewell.text}" == called.owner.heard[-1]
 
 
+def test_a_caller_leaves_the_log_to_its_dialler():
+    """It would repeat the line with each attempt; the dialler gives a reason once."""
+    case = Case(dialled=True)
+    with capturedLogs() as logs:
+        case.link.dataReceived(NONSENSE["garbage"][0])
+    assert [("link.broken", LogLevel.debug)] == events(logs)
+    case.lose(ConnectionDone())
+    assert case.ends[-1].startswith("said goodbye: protocol: ")
+
+
 def test_an_owner_may_find_that_it_is_nonsense(called):
     def judge(*_):
         raise ProtocolError("protocol", "no such transfer: 5")

@@ -91,6 +91,7 @@ def document(**more):
             server("s3", "idle"),
         ],
         "waiting": None,
+        "memory_lost": False,
         "refused": [],
         "settings": {"backups": 1},
         "history": [
@@ -156,6 +157,35 @@ def test_what_a_stranger_calls_itself_does_not_control_the_terminal():
 def test_status_says_what_was_left_out():
     lines = status_lines(document(cut="the history but for its end"), "2026-11-28")
     assert "left out, for it would not fit: the history but for its end" in lines
+
+
+LOST = {
+    "memory": (
+        {
+            "memory_lost": True,
+            "waiting": {"for": [], "code": "memory lost", "text": "restore it"},
+        },
+        (
+            "the view service has lost its memory or has an old state, and creates no "
+            "view; do not restart the servers: they hold the data"
+        ),
+    ),
+    "data": (
+        {"waiting": {"for": [], "code": "lost", "text": "begin again"}},
+        "the data is lost: no server that held it can call again",
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "expected"), LOST.values(), ids=LOST.keys())
+def test_the_first_line_shows_a_loss(more, expected):
+    found = document(**more)
+    lines = status_lines(found, TODAY)
+    assert lines[0] == expected
+    assert lines[1].startswith("the newest view that it knows: view 7: primary s2")
+    assert status._still(found, "safe", 1).startswith(f"not safe after 1 s: {expected}")
+    found["view"] |= {"number": 0, "primary": None}
+    assert "view" not in status_lines(found, TODAY)[1]
 
 
 def test_status_of_nobody():

@@ -131,7 +131,7 @@ ANSWERS: dict[str, tuple[Any, AnyAnswer]] = {
     "a set": ("set", Failed(ANSWER_LOST, "executed, but a set is no plain value")),
     "an object": (
         "object",
-        Failed(ANSWER_LOST, "executed, but a object is no plain value"),
+        Failed(ANSWER_LOST, "executed, but an object is no plain value"),
     ),
     "half a character": (
         "half",

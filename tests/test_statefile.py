@@ -247,6 +247,13 @@ def test_a_place_where_no_file_can_be(tmp_path: Path, place: str) -> None:
         StateFile(tmp_path / place).open()
 
 
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateError) as found:
+        StateFile(tmp_path / "missing" / "state").open()
+    text = f"--state: there is no directory {tmp_path}/missing; create it"
+    assert text == str(found.value)
+
+
 def test_volatile_remembers_nothing(memory: Memory) -> None:
     file = Volatile()
     file.open()

@@ -513,7 +513,7 @@ def test_a_member_that_moves_is_a_change() -> None:
 def test_fewer_backups_than_before_a_restart() -> None:
     story = recalled(of(TRIO), backups_max=1).tell("A2+BC B2 C2")
     assert shown(story.views) == "3 A =B"
-    assert story.causes == [("C", "surplus", "at most 1 backups are configured")]
+    assert story.causes == [("C", "surplus", "at most 1 backup is configured")]
     assert shown(story.tell("A3+B . B3 C3 . B3 C3 . C3 B3").views) == "4 B C"
 
 

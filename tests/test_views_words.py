@@ -99,6 +99,31 @@ def test_a_wait_says_what_to_do() -> None:
         assert "--new-cluster" in wait.text
 
 
+@pytest.mark.parametrize(
+    ("moves", "advice", "end"),
+    [
+        ("A0 B0 A1 . . .", "Do not restart it", "If its process has"),
+        (PAIR + ". . .", "Do not restart them", "If the processes of all of them have"),
+    ],
+)
+def test_the_data_is_lost_only_if_all_holders_have_ended(
+    moves: str, advice: str, end: str
+) -> None:
+    wait = Story().tell(moves).views.waiting()
+    assert wait is not None
+    assert wait.code == "primary"
+    assert f"{advice} while" in wait.text
+    assert f"{end} ended, the data is lost" in wait.text
+
+
+def test_a_wait_after_an_unreachable_backup_counts_no_losses() -> None:
+    """One such loss waits like three others."""
+    wait = Story().tell(PAIR + "A2-B A3 B3").views.waiting()
+    assert wait is not None
+    assert "B lost its place recently, and is tried again in" in wait.text
+    assert "times" not in wait.text
+
+
 def test_the_only_holder_that_is_told_to_stop_is_not_waited_for() -> None:
     """Its memory ends with it: when it calls again, it calls without its data.  Until
     it has said Goodbye it may go on, and take back that it is leaving."""

@@ -29,7 +29,7 @@ from understudy.notes import NOTES
 from understudy.outcome import DONE, IN_DOUBT, REFUSED, UNAVAILABLE, USAGE, Ended
 from understudy.running import run
 from understudy.text import as_json, escaped, say, say_bytes, say_json, shown
-from wire.commands import VALUE_BYTES_MAX
+from wire.commands import TOO_LARGE, VALUE_BYTES_MAX
 
 #: How long a clerk may take to say goodbye after its answer, seconds.
 _FAREWELL_S: Final = 0.5
@@ -145,6 +145,10 @@ def main(options: Namespace) -> int:
     if options.noun in {"put", "append"} and options.is_from_stdin:
         # One byte more than is allowed is enough to be told that it is too much.
         options.value = _standard_input(VALUE_BYTES_MAX + 1)
+        if len(options.value) > VALUE_BYTES_MAX:
+            text = f"the value has more than {VALUE_BYTES_MAX} bytes"
+            text += f" (key {shown(options.key)})"
+            raise Ended(REFUSED, text, TOO_LARGE)
     try:
         run(lambda reactor: _tell(reactor, options))
     except CommandError as error:

@@ -132,7 +132,7 @@ class Observer:
         """The other end is there."""
         found = link.hello.member
         if self._expected is not None and not self._expected.is_same_copy(found):
-            text = f"looking for {self._expected.name}, found {found}"
+            text = _another(self._expected, found)
             NOTES.take(self._addresses[0], text)
             return Goodbye("member", text)
         self.is_open = True
@@ -150,3 +150,15 @@ class Observer:
         self.is_open = False
         if self.on_lost is not None:
             self.on_lost(reason)
+
+
+def _another(expected: Member, found: Member | None) -> str:
+    """That *found* has answered, and not *expected*."""
+    if found is None:
+        return f"looking for {expected.name}, found no server"
+    text = f"looking for {_called(expected)}, found {_called(found)}"
+    return f"{text}: it was restarted since" if found.name == expected.name else text
+
+
+def _called(member: Member) -> str:
+    return f"{member.name} (incarnation {member.incarnation:016x})"

@@ -17,7 +17,7 @@ from typing import Any, Final
 from understudy.observer import Observer
 from understudy.outcome import DONE, UNAVAILABLE, Ended
 from understudy.running import pause, run
-from understudy.table import status_lines, view_line
+from understudy.table import head_lines, status_lines
 from understudy.text import say, say_json_text
 from understudy.watch import today
 from wire.messages import VIEW_SERVICE, Status, StatusIs
@@ -101,7 +101,7 @@ def state(document: dict[str, Any], name: str) -> str | None:
 
 
 def _still(document: dict[str, Any], what: str, seconds: float) -> str:
-    text = f"not {what} after {seconds:g} s: {view_line(document['view'])}"
+    text = f"not {what} after {seconds:g} s: {head_lines(document)[0]}"
     waiting = document["waiting"]
     return text if waiting is None else f"{text}. It waits for: {waiting['text']}"
 

@@ -25,7 +25,7 @@ _RIGHT: Final = frozenset({4, 5, 6})
 
 def status_lines(document: dict[str, Any], today: str) -> list[str]:
     """All of ``understudy status``; *today* is the date of `clock`."""
-    lines = [view_line(document["view"]), f"cluster {document['cluster']}", ""]
+    lines = [*head_lines(document), f"cluster {document['cluster']}", ""]
     if servers := document["servers"]:
         order = {"primary": 0, "backup": 1, "syncing": 2, "idle": 3, "dead": 4}
         servers = sorted(servers, key=lambda each: order.get(each["state"], 9))
@@ -43,6 +43,23 @@ def status_lines(document: dict[str, Any], today: str) -> list[str]:
         for change in reversed(history[-CHANGES_SHOWN:]):
             lines += [f"  {line}" for line in change_lines(change, today)]
     return [_printable(line) for line in lines]
+
+
+def head_lines(document: dict[str, Any]) -> list[str]:
+    """How the cluster is: the view, after what makes it mean less than it seems to."""
+    waiting, view = document["waiting"], document["view"]
+    if document["memory_lost"]:
+        head = (
+            "the view service has lost its memory or has an old state, and creates no "
+            "view; do not restart the servers: they hold the data"
+        )
+    elif waiting is not None and waiting["code"] == "lost":
+        head = "the data is lost: no server that held it can call again"
+    else:
+        return [view_line(view)]
+    if view["primary"] is None:
+        return [head]
+    return [head, f"the newest view that it knows: {view_line(view)}"]
 
 
 def view_line(view: dict[str, Any]) -> str:

@@ -34,8 +34,13 @@ async def _tell(reactor: Any, options: Namespace) -> None:
     observer = Observer(reactor, VIEW_SERVICE, options.views)
     ended: Deferred[None] = Deferred()
     shown: list[int] = []
+    is_lost = False
 
     def take(message: ViewIs) -> None:
+        nonlocal is_lost
+        if is_lost:
+            is_lost = False
+            complain("the view service is back")
         number = message.view.number
         if shown and number == shown[-1]:
             return
@@ -51,7 +56,12 @@ async def _tell(reactor: Any, options: Namespace) -> None:
             text = observer.why_silent(options.timeout)
             ended.errback(Ended(UNAVAILABLE, text))
 
-    observer.on_lost = lambda reason: complain(f"lost the view service: {reason}")
+    def lost(reason: str) -> None:
+        nonlocal is_lost
+        is_lost = True
+        complain(f"lost the view service: {reason}")
+
+    observer.on_lost = lost
     observer.watch(take)
     waiting = reactor.callLater(options.timeout, silent)
     try:

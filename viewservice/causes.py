@@ -64,7 +64,9 @@ def _why_gone(views: Views, member: Member) -> tuple[str, str]:
         return "cut off", "unreachable from " + ", ".join(sorted(views.cut_off))
     if member.name in views.unreachable and primary is not None:
         return "unreachable", f"unreachable from {primary.name}"
-    return "surplus", f"at most {views.backups_max} backups are configured"
+    most = views.backups_max
+    are = "backup is" if most == 1 else "backups are"
+    return "surplus", f"at most {most} {are} configured"
 
 
 def _why_there(old: View, member: Member, proposed: View) -> Iterator[Cause]:

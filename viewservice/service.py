@@ -281,7 +281,7 @@ class ViewService(Logged, Service):
     def link_closed(self, link: Link, reason: str) -> None:
         """A caller is gone."""
         self._watchers.pop(link, None)
-        self._complaints.drop(link.id)
+        self._complaints.gone(self._reactor.seconds(), link.id)
         self._others.pop(link, None)
         if self._servers.pop(link.id, None) is not None:
             _log.debug("server.disconnected", peer=link.peer, reason=reason)

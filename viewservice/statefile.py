@@ -99,6 +99,10 @@ class StateFile:
         try:
             lock = os.open(name, flags, 0o644)
         except OSError as error:
+            where = self.path.parent
+            if isinstance(error, FileNotFoundError) and not where.is_dir():
+                text = f"--state: there is no directory {where}; create it"
+                raise StateError(text) from error
             raise StateError(f"cannot open {name}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

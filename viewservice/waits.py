@@ -129,10 +129,13 @@ def _nobody_eligible(views: Views) -> Wait:
             seen.append(f"{member.name} ({server.evidence()[1]})")
     holds = f"only {', '.join(seen)} held everything that was answered"
     if hoped:
+        one = len(hoped) == 1
         text = (
-            f"{holds}; all goes on when {_or(hoped)} calls again, with its memory. If "
-            "its process has ended, the data is lost: start the view service with "
-            "--new-cluster, and the servers again"
+            f"{holds}; all goes on when {_or(hoped)} calls again, with its memory. Do "
+            f"not restart {'it' if one else 'them'} while a process may still live. If "
+            f"{'its process has' if one else 'the processes of all of them have'} "
+            "ended, the data is lost: start the view service with --new-cluster, and "
+            "the servers again"
         )
         return Wait(tuple(hoped), "primary", text)
     if stopping:
@@ -186,10 +189,7 @@ def _backup(views: Views, refused: Sequence[Refusal]) -> Wait:
     }
     for name, damping in damped.items():
         left = damping.wait_ticks(dead_pings) - damping.quiet
-        text += (
-            f". {name} lost its place {damping.losses} times recently, and is tried "
-            f"again in {left} ticks"
-        )
+        text += f". {name} lost its place recently, and is tried again in {left} ticks"
     if refused:
         text += f". Refused: {_refused(refused)}"
     return Wait(tuple(damped), "backup", text)

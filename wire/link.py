@@ -458,9 +458,10 @@ class Link(Protocol):
     def _break(self, error: ProtocolError) -> None:
         if self._is_ending:
             return
-        _log.warning(
-            "link.broken", peer=self.peer, reason=error.reason, text=error.text
-        )
+        # The dialler logs why it lost a link, once for each reason; and it would be
+        # here for each attempt.
+        log = _log.debug if self.dialled else _log.warning
+        log("link.broken", peer=self.peer, reason=error.reason, text=error.text)
         if error.reason == "version" and not self.dialled:
             # Its first field tells the other end which version is spoken here.
             self._write(encode(self._owner.hello()))

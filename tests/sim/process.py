@@ -186,13 +186,16 @@ class Process:
         if (failure := event.get("log_failure")) is not None:
             self.breaks(failure.value)
         words = event.get("words")
-        if words is None or event["log_level"] < LogLevel.info:
+        if words is None:
+            return
+        if words.startswith("link.broken") and "reason='silent'" not in words:
+            # At whatever level: a process that dials logs its reason elsewhere.
+            self.broken = Violation("protocol", f"{self.name}: {words}")
+        if event["log_level"] < LogLevel.info:
             return
         self.world.note(f"{self.name}: {words}")
         if words.startswith("invariant.broken"):
             self.broken = Violation("assertion", f"{self.name}: {words}")
-        elif words.startswith("link.broken") and "reason='silent'" not in words:
-            self.broken = Violation("protocol", f"{self.name}: {words}")
 
     def breaks(self, error: BaseException) -> None:
         """An exception was caught that means a violation."""
