@@ -121,6 +121,21 @@ def test_f12_nor_is_it_acknowledged() -> None:
     assert not story.views.acknowledged
 
 
+def test_an_old_founding_is_not_acknowledged_beside_a_newer_view() -> None:
+    """The state is that of before another one founded, and was acknowledged; those
+    who serve there were in no view that is known here, so they prove nothing."""
+    story = Story(grace=3).tell("A0 . . . A0")
+    assert shown(story.views) == "1 A"
+    story = recalled(story, margin_ticks=3)
+    story.views.greeted(hello(CLUSTER, 3, who="B"))
+    assert not story.tell("A1 A1").views.acknowledged
+    for _ in range(5):
+        assert not story.tell(". A1").views.acknowledged
+        story.views.greeted(hello(CLUSTER, 3, who="B"))
+    assert not story.tell(". A1 . A1").views.acknowledged
+    assert story.tell(". A1").views.acknowledged
+
+
 def test_once_acknowledged_a_founding_stands() -> None:
     story = Story(grace=3).tell("A0 . . . A0 A1")
     refusal = story.views.greeted(hello(OTHER, 7, who="B"))

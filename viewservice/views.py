@@ -264,7 +264,10 @@ class Views:
             # Without news it stays the same object: `memory` then need not look at it.
             if not synced <= self.eligible:
                 self.eligible |= synced
-            self.acknowledged = self.acknowledged or synced == backups
+            if not self.acknowledged and not (view.founding and self.settling):
+                # In an old state that was a founding view, and others serve in a
+                # newer one: what it answered would be answered twice.
+                self.acknowledged = synced == backups
             self.unreachable = backups.intersection(ping.unreachable)
             self.weighed = self.weighed if self.unreachable else 0
         elif member.is_same_copy(view.backup(member.name)):

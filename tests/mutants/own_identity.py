@@ -359,4 +359,17 @@ MUTANTS: Final = (
             ),
         ),
     ),
+    Mutant(
+        "id-old-founding",
+        "4.2",
+        "a founding view of a state that may be old is acknowledged at once",
+        (
+            put(
+                "viewservice.views",
+                " and not (view.founding and self.settling):",
+                ":",
+            ),
+        ),
+        tests=("views_memory",),
+    ),
 )
