@@ -40,7 +40,7 @@ class Digests:
 
     def ask(self, link: Link, index: int, state: Sessions) -> None:
         """*link* wants the digest at *index*; 0: only how far *state* is."""
-        has_room = len(self._links) + sum(map(len, self.waiting.values())) < DIGESTS_MAX
+        has_room = self._makes_room(index, state)
         cut = self.cut
         if cut is not None and cut.index == index and has_room:
             if link not in self._links:
@@ -51,6 +51,19 @@ class Digests:
             return
         self.waiting.setdefault(index, []).append(link)
         self.reached(state)
+
+    def _makes_room(self, index: int, state: Sessions) -> bool:
+        """Whether one more may wait for *index*; those who wait for one that is further
+        away give way, or whoever asks for what never comes would keep out others."""
+        count = len(self._links) + sum(map(len, self.waiting.values()))
+        if count < DIGESTS_MAX:
+            return True
+        furthest = max(self.waiting, default=0)
+        if furthest <= index:
+            return False
+        for link in self.waiting.pop(furthest):
+            self._refuse(link, state)
+        return True
 
     def reached(self, state: Sessions) -> None:
         """*state* is at an index for which somebody may wait: begin, unless a

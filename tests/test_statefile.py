@@ -261,3 +261,12 @@ def test_volatile_remembers_nothing(memory: Memory) -> None:
     assert file.load() is None
     assert file.set_aside(NOW) is None
     file.close()
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    """To read a pipe waits for ever, and --new-cluster would rename a device."""
+    pipe = tmp_path / "state"
+    os.mkfifo(pipe)
+    with pytest.raises(StateError, match="is no regular file; --state wants one"):
+        StateFile(pipe).open()
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]

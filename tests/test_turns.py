@@ -619,6 +619,21 @@ def test_a_digest_that_waits_is_computed_when_the_other_is_not_wanted() -> None:
     assert told.digest  # type: ignore[attr-defined]
 
 
+def test_those_who_wait_for_what_never_comes_give_way() -> None:
+    table = Table("A")
+    table.found()
+    table.opened("A")
+    stored(table, "A", 20)
+    for _ in range(digests.DIGESTS_MAX):
+        table.ask("A", DigestAt(2**62), clerk="stranger")
+    asked(table, "A", 21, "verify")
+    for _ in range(5):
+        table.turn()
+    [told] = table.told("verify")
+    assert told.digest  # type: ignore[attr-defined]
+    assert len(table.told("stranger")) == digests.DIGESTS_MAX
+
+
 def test_a_digest_that_cannot_be_computed_is_logged() -> None:
     table = SealedTable("A")
     table.found()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 
 from tests.stories import CLUSTER, member
 from viewservice.options import Settings
@@ -368,6 +369,17 @@ def test_a_server_that_was_in_no_view_changes_nothing_on_disk(
 
 def stranger(number: int) -> Member:
     return Member(f"x{number}", number, "tcp:x:1")
+
+
+def test_reports_of_clerks_do_not_fill_the_log(path: Path) -> None:
+    world = World(path)
+    world.pair()
+    clerk = world.caller(CLERK)
+    with capturedLogs() as events:
+        for number in range(1000):
+            clerk.say(Unreachable("AB"[number % 2]), Unreachable(f"x{number}"))
+    assert len(events) == 2
+    assert not any("x" in name for name in world.service._complaints.counts(0))
 
 
 def test_questions_of_one_turn_are_answered_once(path: Path) -> None:

@@ -44,6 +44,9 @@ _PATIENCE_S: Final = 0.5
 #: again: the connection, and with it the question, may have been lost.
 _COMPUTING_S: Final = 2.0
 
+#: How far ahead of where the members stand an index may be.
+_MARGIN_MAX: Final = 1 << 40
+
 #: How often a member may have no digest of the index at which it stands.
 _SILENCES_MAX: Final = 5
 
@@ -144,7 +147,7 @@ async def _compare(reactor: Any, view: View, end: float) -> Comparison:
                     )
                 margin = 0
                 continue
-            margin = max(2 * margin, 2 * (past - index), 16)
+            margin = min(max(2 * margin, 2 * (past - index), 16), _MARGIN_MAX)
     finally:
         for each in members:
             each.observer.stop()

@@ -19,6 +19,9 @@ SHOWN_S: Final = 15.0
 #: followed by a look at `status`.
 GONE_S: Final = 10.0
 
+#: A server is named in the log once in this time, in seconds.
+LOGGED_S: Final = 60.0
+
 #: Clerks whose reports are kept.
 COMPLAINTS_MAX: Final = 1024
 
@@ -29,13 +32,20 @@ class Complaints:
 
     #: The clerk's connection -> until when it is shown, and which server.
     _newest: dict[int, tuple[float, str]] = field(factory=dict, init=False)
+    #: Server -> until when further reports of it are not logged.
+    _logged: dict[str, float] = field(factory=dict, init=False)
 
-    def add(self, now_s: float, link: int, name: str) -> None:
-        """The clerk on connection *link* cannot reach the server *name*."""
+    def add(self, now_s: float, link: int, name: str) -> bool:
+        """The clerk on connection *link* cannot reach the server *name*, which must be
+        known -> whether that is to be logged."""
         self._newest.pop(link, None)
         self._newest[link] = now_s + SHOWN_S, name
         if len(self._newest) > COMPLAINTS_MAX:
             del self._newest[next(iter(self._newest))]
+        if now_s < self._logged.get(name, now_s):
+            return False
+        self._logged[name] = now_s + LOGGED_S
+        return True
 
     def gone(self, now_s: float, link: int) -> None:
         """That clerk is gone.  What it reported may still be true: a clerk that has

@@ -230,9 +230,10 @@ class ViewService(Logged, Service):
             self._ask(self._view_askers, link)
         elif isinstance(message, Unreachable):
             now_s = self._reactor.seconds()
-            if message.name not in self._complaints.counts(now_s):
+            if message.name not in self.views.servers:
+                return
+            if self._complaints.add(now_s, link.id, message.name):
                 _log.warning("clerks.cut_off", name=message.name, clerk=link.peer)
-            self._complaints.add(now_s, link.id, message.name)
         elif isinstance(message, Status):
             self._ask(self._status_askers, link)
 

@@ -81,6 +81,9 @@ class StateFile:
         be there at all, or cannot be replaced there."""
         if self.path.is_dir():
             raise StateError(f"{self.path} is a directory; --state wants a file")
+        if self.path.exists() and not self.path.is_file():
+            # Neither read nor replaced: it may be /dev/null, or a pipe.
+            raise StateError(f"{self.path} is no regular file; --state wants one")
         if is_mounted(self.path):
             raise StateError(
                 f"{self.path} is mounted as a single file, so it cannot be replaced; "

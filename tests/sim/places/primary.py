@@ -30,7 +30,7 @@ _PRIMARY = {
     ),
     "a primary resigns, and somebody waits": at("self.out.send(link, NotYours(view))"),
     "a primary resigns, and a read waits": at(
-        "for link in dict.fromkeys((*self.door.askers(), *self.questions.askers())):",
+        "for link in dict.fromkeys((*self.door.askers(), *self._askers())):",
         when="self.questions",
     ),
     "a session is opened again": at(
@@ -60,7 +60,9 @@ _PRIMARY = {
         "# Applied, so committed: that session ended, whoever is primary now.",
         "self.out.send(link, BatchRefused(batch.sequence, EVICTED))",
     ),
-    "a batch that was executed is answered again": at("self.out.send(link, answer)"),
+    "a batch that was executed is answered again": at(
+        "self._repeats[link, batch.session, sequence] = answer"
+    ),
     "a batch whose clerk had the answer": at(
         'self.out.ignore(link, batch, "its clerk said that it had the answer")'
     ),

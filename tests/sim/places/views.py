@@ -27,7 +27,7 @@ _VIEWS = {
     ),
     "a backup becomes eligible": at("self.eligible |= synced"),
     "eligible before all are": at(
-        "self.acknowledged = self.acknowledged or synced == backups",
+        "self.acknowledged = synced == backups",
         when="synced and synced != backups",
     ),
     "a primary names its backup unreachable": at(
