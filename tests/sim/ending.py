@@ -36,6 +36,9 @@ class Ending(enum.StrEnum):
 
 def ending(world: World) -> Ending:
     """How that world stands now."""
+    if any(server.stopped for server in world.running()):
+        # It will be gone soon, and what it was needed for with it.
+        return Ending.WAITING
     views = world.views_process.views
     wait = views.waiting()
     if wait is not None and wait.code == "lost":
