@@ -217,10 +217,13 @@ def test_an_excerpt_has_no_more_than_it_says() -> None:
         for fault in run(seed, excerpt=Excerpt(kinds=kinds)).struck
     ]
     assert set(struck) == kinds
-    late = run(FIRST, excerpt=Excerpt(from_us=600_000), story=said.append)
-    assert late.calls
-    firsts = [line for line in said if "outcome='" in line]
-    assert firsts
+    # In some worlds nothing is answered after that.
+    for seed in range(FIRST, FIRST + 10):
+        said.clear()
+        late = run(seed, excerpt=Excerpt(from_us=600_000), story=said.append)
+        assert late.calls
+        if firsts := [line for line in said if "outcome='" in line]:
+            break
     assert float(firsts[0].split()[0]) >= 0.6
     early = run(FIRST, excerpt=Excerpt(until_us=500_000))
     assert all(fault.at_us < 500_000 for fault in early.struck)
