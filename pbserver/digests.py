@@ -54,7 +54,7 @@ class Digests:
 
     def _makes_room(self, index: int, state: Sessions) -> bool:
         """Whether one more may wait for *index*; those who wait for one that is further
-        away give way, or whoever asks for what never comes would keep out others."""
+        away give way, or requests for what never comes would keep out others."""
         count = len(self._links) + sum(map(len, self.waiting.values()))
         if count < DIGESTS_MAX:
             return True
@@ -73,7 +73,7 @@ class Digests:
         links = self.waiting.pop(state.index)
         try:
             self.cut = state.digest_cut()
-        except Exception as error:  # noqa: BLE001 - it harms nobody but who asks
+        except Exception as error:  # noqa: BLE001 - only the questioner is harmed
             self._fault(error)
             self._answer(links, DigestIs(state.index, state.chain, b""))
         else:

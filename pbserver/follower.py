@@ -48,7 +48,7 @@ class Follower:
     silent_ticks: int = field(default=0, init=False)
     #: How many steps towards a connection were made since it last said anything:
     #: 1, somebody took one; 2, it answered there.  Each is a sign of life only once,
-    #: since whoever answers at its address need not be it, nor go on.
+    #: since another process may answer at its address, or answer and then stop.
     _steps: int = field(default=0, init=False)
     #: Why the last connection to it ended, or none was made, until it speaks; or why
     #: it cannot be sent the state.

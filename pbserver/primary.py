@@ -75,9 +75,9 @@ class Primary:
     followers: dict[str, Follower] = field(factory=dict, init=False)
     door: Door = field(init=False)
     questions: Questions = field(factory=Questions, init=False)
-    #: Answers of executed batches that were asked for again: (connection, session,
+    #: Answers of executed batches that were asked for again: connection -> (session,
     #: sequence) -> answer.  Each goes out once, however often it was asked for.
-    _repeats: dict[tuple[Link, bytes, int], BatchAnswer] = field(
+    _repeats: dict[Link, dict[tuple[bytes, int], BatchAnswer]] = field(
         factory=dict, init=False
     )
     #: Must every backup be sent something, be it an empty Forward?
@@ -147,9 +147,9 @@ class Primary:
             self.out.send(link, NotYours(view))
 
     def _askers(self) -> Iterator[Link]:
-        """Whoever waits for something that is not logged."""
+        """The connections that wait for something that is not logged."""
         yield from self.questions.askers()
-        yield from (link for link, _, _ in self._repeats)
+        yield from self._repeats
 
     # -- clerks --------------------------------------------------------------
 
@@ -191,7 +191,8 @@ class Primary:
             if answer is None:
                 self.out.ignore(link, batch, "its clerk said that it had the answer")
             else:
-                self._repeats[link, batch.session, sequence] = answer
+                repeats = self._repeats.setdefault(link, {})
+                repeats[batch.session, sequence] = answer
             return True
         tail = self.door.tail(batch.session, batch.birth)
         if ahead == len(tail):
@@ -244,8 +245,7 @@ class Primary:
             follower.link_lost()
         else:
             self.questions.link_lost(link)
-            for key in [key for key in self._repeats if key[0] == link]:
-                del self._repeats[key]
+            self._repeats.pop(link, None)
 
     def on_position(self, link: Link, position: Position) -> None:
         """A backup has said where it stands."""
@@ -458,10 +458,14 @@ class Primary:
         """Send answers that were given before; the rest follows in the next turn."""
         room = self.limits.answers_bytes_max
         while self._repeats and room > 0:
-            key = next(iter(self._repeats))
-            answer = self._repeats.pop(key)
-            self.out.send(key[0], answer)
+            link, repeats = next(iter(self._repeats.items()))
+            answer = repeats.pop(next(iter(repeats)))
+            self.out.send(link, answer)
             room -= QUESTION_BYTES + len(answer.body)
+            # Others come before the next one of this connection.
+            del self._repeats[link]
+            if repeats:
+                self._repeats[link] = repeats
         if self._repeats:
             self.is_behind = True
             self.history.steps += 1
@@ -541,7 +545,7 @@ class Primary:
         history, limits = self.history, self.limits
         log = history.log
         unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
-        unanswered += QUESTION_BYTES * len(self._repeats)
+        unanswered += QUESTION_BYTES * sum(map(len, self._repeats.values()))
         if unanswered > limits.unanswered_bytes_max:
             return False
         if log.weight <= limits.tail_bytes_max:

@@ -83,7 +83,7 @@ class Replica:
     _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
     #: What an author's state machine has raised where that can be survived, until
-    #: whoever logs it has emptied this list.
+    #: its reader has logged it and emptied this list.
     faults: list[str] = field(init=False)
     #: Is there more to say, which `flush` has left for the next turn?
     is_behind: bool = field(default=False, init=False)

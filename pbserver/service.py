@@ -58,6 +58,7 @@ from wire.messages import (
     Message,
     View,
 )
+from wire.seldom import Seldom
 from wire.spin import SPIN_US, SPIN_US_MAX
 
 DEFAULT_VIEWS = "tcp:127.0.0.1:7400"
@@ -190,6 +191,8 @@ class ServerService(Logged, Service):
         self._incarnation = random.getrandbits(64)
         self._advert = Advert(settings.advertise)
         self._is_doubt_told = False
+        #: Observers can ask for a digest, and so for its error, as often as they like.
+        self._faults_logged = Seldom()
         self.replica = Replica(
             Member(settings.name, self._incarnation, ""),
             settings.fresh,
@@ -454,8 +457,10 @@ class ServerService(Logged, Service):
             self._depart()
 
     def _tell_faults(self, faults: list[str]) -> None:
-        for text in faults:
-            _log.error("machine.failed", machine=self._settings.machine, text=text)
+        now_s, machine = self._reactor.seconds(), self._settings.machine
+        for text in dict.fromkeys(faults):
+            if self._faults_logged.is_due(text, now_s):
+                _log.error("machine.failed", machine=machine, text=text)
         faults.clear()
 
     def _look_after_backup(self) -> None:

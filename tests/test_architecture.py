@@ -25,7 +25,7 @@ STAR = {
 
 #: Modules that know no clock, socket, file, thread, randomness or logger.
 PURE = {
-    "wire": "addresses bounds codec commands messages",
+    "wire": "addresses bounds codec commands messages seldom",
     "viewservice": "causes complaints damping lineage memory reach refusals roster"
     " server status views waits",
     "pbserver": "advert backup bodies budget departure digests discard door follower "
@@ -42,7 +42,7 @@ HARMLESS = words(
     "__future__ typing types enum collections collections.abc functools itertools "
     "bisect heapq operator struct math copy re html ipaddress zlib hashlib mmap "
     "attrs attrs.validators msgspec msgspec.inspect msgspec.msgpack msgspec.structs "
-    "wire.messages wire.commands wire.addresses wire.bounds"
+    "wire.messages wire.commands wire.addresses wire.bounds wire.seldom"
 )
 #: What needs no import and they may not call; `hash` differs by process.
 FORBIDDEN_CALLS = words("open print input eval exec compile __import__ hash")

@@ -169,6 +169,29 @@ def test_a_turn_takes_no_longer_than_its_time_and_one_read(reactor):
         assert "timer" in between
 
 
+def test_those_who_always_have_something_to_say_keep_nobody_out(reactor):
+    """epoll reports them in the same order each time, the same ones first."""
+    told: list[str] = []
+
+    def work(name: str) -> None:
+        told.append(name)
+        stop = time.monotonic() + 2 * TURN_S
+        while time.monotonic() < stop:
+            pass
+        if len(told) == 4 * len(boxes):
+            reactor.stop()
+
+    boxes = [Mailbox(lambda name=name: work(name)) for name in "abcd"]
+    for box in boxes:
+        reactor.addReader(box)
+        box.far.send(bytes(100 * 100))
+    run(reactor)
+    # Each in its turn, in whatever order that is.
+    turns = ["".join(told[at : at + 4]) for at in range(0, len(told), 4)]
+    assert turns == [turns[0]] * 4
+    assert sorted(turns[0]) == ["a", "b", "c", "d"]
+
+
 def test_what_breaks_in_one_connection_ends_that_one(reactor):
     def break_() -> None:
         raise ZeroDivisionError

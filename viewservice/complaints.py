@@ -12,15 +12,14 @@ from typing import Final
 
 from attrs import define, field
 
+from wire.seldom import Seldom
+
 #: How long a report is shown, seconds; a clerk repeats it sooner while it lasts.
 SHOWN_S: Final = 15.0
 
 #: How long it is shown after its clerk is gone, seconds: a command that failed is
 #: followed by a look at `status`.
 GONE_S: Final = 10.0
-
-#: A server is named in the log once in this time, in seconds.
-LOGGED_S: Final = 60.0
 
 #: Clerks whose reports are kept.
 COMPLAINTS_MAX: Final = 1024
@@ -32,8 +31,8 @@ class Complaints:
 
     #: The clerk's connection -> until when it is shown, and which server.
     _newest: dict[int, tuple[float, str]] = field(factory=dict, init=False)
-    #: Server -> until when further reports of it are not logged.
-    _logged: dict[str, float] = field(factory=dict, init=False)
+    #: The servers that the log has named lately.
+    _logged: Seldom = field(factory=Seldom, init=False)
 
     def add(self, now_s: float, link: int, name: str) -> bool:
         """The clerk on connection *link* cannot reach the server *name*, which must be
@@ -42,10 +41,7 @@ class Complaints:
         self._newest[link] = now_s + SHOWN_S, name
         if len(self._newest) > COMPLAINTS_MAX:
             del self._newest[next(iter(self._newest))]
-        if now_s < self._logged.get(name, now_s):
-            return False
-        self._logged[name] = now_s + LOGGED_S
-        return True
+        return self._logged.is_due(name, now_s)
 
     def gone(self, now_s: float, link: int) -> None:
         """That clerk is gone.  What it reported may still be true: a clerk that has

@@ -310,7 +310,7 @@ class ViewService(Logged, Service):
         of views of the cluster that it has named."""
         member, cluster = link.hello.member, link.hello.cluster
         if ping.member != member:
-            # Each change would be persisted; a server that has moved connects anew.
+            # Each change would be persisted; a server that has moved reconnects.
             raise ProtocolError(
                 "protocol",
                 f"a ping of {ping.member.name} at {ping.member.address}, which its "

@@ -220,6 +220,8 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
     poll, selectables = spinning(reactor._poller.poll, spin_us), reactor._selectables
     act, clock = reactor._doReadOrWrite, time.monotonic
     due: list[Callable[[], None]] = []
+    #: What the last turn had no time for: file -> its place.
+    late: dict[int, int] = {}
 
     def iterate(timeout_s: float | None) -> None:
         if due:
@@ -228,10 +230,17 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
             timeout_s = 0
         timeout_s = -1 if timeout_s is None else timeout_s
         events = poll(timeout_s, len(selectables))
+        if late:
+            # epoll reports them again, but in the order of before: those that always
+            # have something to say would keep out the rest.
+            events.sort(key=lambda each: late.get(each[0], len(late)))
+            late.clear()
         stop_s = clock() + TURN_S
-        for fd, event in events:
+        waiting = iter(events)
+        for fd, event in waiting:
             if clock() > stop_s:
-                # They are still there the next time.
+                rest = (fd, *(each for each, _ in waiting))
+                late.update(zip(rest, range(len(rest)), strict=True))
                 break
             # One event may have closed the connection of a later one.
             if (selectable := selectables.get(fd)) is None:

@@ -58,7 +58,7 @@ def guard(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def broken(error: Exception) -> None:
-    """*error* came out of the rules: end a daemon, and tell anybody else's log."""
+    """*error* came out of the rules: end a daemon; in another program, log it."""
     if _is_ours:
         stop(error)
     _log.critical("invariant.broken", error=repr(error))

@@ -25,6 +25,7 @@ from wire.codec import Decoder
 from wire.link import Link, Owner
 from wire.logs import get_logger
 from wire.messages import CLERK, OBSERVER, SERVER, Goodbye
+from wire.seldom import Seldom
 
 #: How many clerks may be connected, and how many callers of each role from one
 #: address.
@@ -131,7 +132,7 @@ class Listener(ServerFactory):
         #: Callers that have no place, until they are gone.
         self._refused: set[Link] = set()
         #: When the log was last told that a role is full.
-        self._filled_s: dict[str, float] = {}
+        self._filled = Seldom(FILLED_EVERY_S)
         #: When a caller of a role last took the place of another.
         self._replaced_s: dict[str, float] = {}
         #: Callers that hold a frame whose end has not arrived -> how much of it,
@@ -251,8 +252,7 @@ class Listener(ServerFactory):
     def _tell_filled(self, role: str, host: str, count: int) -> None:
         # Not for each caller: they may be many, and try again.
         now_s = self._reactor.seconds()
-        if now_s - self._filled_s.get(role, -FILLED_EVERY_S) >= FILLED_EVERY_S:
-            self._filled_s[role] = now_s
+        if self._filled.is_due(role, now_s):
             text = f"there are {count} connections of {role}s already"
             _log.warning("listener.filled", peer=host, text=text)
 

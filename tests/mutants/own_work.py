@@ -287,4 +287,24 @@ MUTANTS: Final = (
         (put("pbserver.backup", "if isinstance(error, CannotLoad):", "if False:"),),
         tests=("turns",),
     ),
+    Mutant(
+        "turn-endless",
+        "bounds",
+        "a turn takes in all events, however long that takes",
+        (put("wire.daemon", "if clock() > stop_s:", "if False:"),),
+        tests=("daemon",),
+    ),
+    Mutant(
+        "turn-order",
+        "bounds",
+        "a turn begins with the same connections each time",
+        (
+            put(
+                "wire.daemon",
+                "            events.sort(",
+                "            (lambda **_: None)(",
+            ),
+        ),
+        tests=("daemon",),
+    ),
 )

@@ -61,7 +61,7 @@ _PRIMARY = {
         "self.out.send(link, BatchRefused(batch.sequence, EVICTED))",
     ),
     "a batch that was executed is answered again": at(
-        "self._repeats[link, batch.session, sequence] = answer"
+        "repeats[batch.session, sequence] = answer"
     ),
     "a batch whose clerk had the answer": at(
         'self.out.ignore(link, batch, "its clerk said that it had the answer")'
