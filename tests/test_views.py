@@ -257,6 +257,14 @@ def test_f13_a_primary_without_progress_is_replaced() -> None:
     assert shown(story.tell("A3%6 B3").views) == "4 B A"
 
 
+def test_f13_a_primary_that_does_not_ping_is_silent_and_not_stuck() -> None:
+    # Its last two pings show the same progress; then it is paused.
+    story = Story().tell(PAIR + "A2%5 . A2%5 B2 . B2 . B2")
+    assert shown(story.views) == "2 A! =B"
+    assert shown(story.tell(". B2").views) == "3 B"
+    assert story.causes[0] == ("A", "silent", "silent for 3 ticks")
+
+
 def test_f13_but_not_if_nobody_else_can_lead() -> None:
     story = Story().tell("A0 A1" + " A1%5 . A1%5" * 5)
     assert shown(story.views) == "1 A!"
@@ -315,6 +323,7 @@ REFUSALS = {
         PAIR + "!B . . . B'0 !B' . . . B''0 B2",
         "superseded",
     ),
+    "unless it was in no view": (PAIR + "C0 !C . . . C'0 !C' . . . C0", ""),
     "and is heard out on its old connection": (PAIR + "!B . . . B'0 ^B2", "superseded"),
     "V20 a number from the future": ("A0 A1 B2", "memory lost"),
     "which a stranger may have made up": ("A0 A1 B2 A1", ""),

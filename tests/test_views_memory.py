@@ -9,7 +9,7 @@ import pytest
 from tests.stories import CLUSTER, PAIR, TRIO, Story, member, recalled, shown
 from viewservice import lineage, roster
 from viewservice import views as rules
-from viewservice.memory import Memory
+from viewservice.memory import Known, Memory
 from viewservice.server import NO_LINK, SUPERSEDED_MAX
 from wire.messages import (
     CLERK,
@@ -166,7 +166,39 @@ def test_m3_pings_that_say_nothing_new_leave_the_memory_alone() -> None:
     before = story.views.memory()
     story.tell("A2+B B2 . A2+B B2")
     assert story.views.memory() is before
-    assert story.tell("C0 A2+B").views.memory() is not before
+    # Nothing is remembered of a server that has been in no view, nor of those
+    # that take its name from it, or take a name that is free.
+    story.tell("C0 A2+B C0~ !C~ C'0")
+    assert story.views.memory() is before
+    story.tell("B2~ !B~ B'0")
+    before = story.views.memory()
+    assert before.servers[-1] == Known(member("B"), (0,))
+    story.tell("B'0~ !B'~ B''0 C'0~ !C'~ C''0 B''0~ !B''~ B'''0")
+    assert story.views.memory() == before
+
+
+def test_whoever_takes_a_free_name_changes_nothing_in_memory() -> None:
+    story = Story(backups_max=2).tell(TRIO + "B2~ !B~ B'0 C2~ !C~ C'0")
+    before = story.views.memory()
+    assert before.servers[1:] == (Known(member("B"), (0,)), Known(member("C"), (0,)))
+    assert story.tell("B'0~ !B'~ B''0").views.memory() == before
+
+
+def test_a_name_that_was_lost_is_free_after_a_restart() -> None:
+    story = recalled(Story().tell(PAIR + "B2~ !B~ B'0"))
+    assert story.tell("B2").goodbye == "superseded"
+    assert not story.tell("B''0").goodbye
+    assert story.views.servers["B"].superseded == (0,)
+
+
+def test_an_only_copy_that_was_restarted_is_lost_after_a_restart_too() -> None:
+    story = Story().tell("A0 A1 A1~ !A~ A'0")
+    assert story.waits == "lost"
+    after = recalled(story)
+    for _ in range(3):
+        after.tell(".")
+    assert after.waits == "lost"
+    assert after.views.memory() == story.views.memory()
 
 
 @pytest.mark.parametrize("number", [3, view_number(2, 9), view_number(7, 1)])

@@ -50,7 +50,9 @@ def _cause(name: str, code: str, evidence: str) -> Cause:
 
 def _why_gone(views: Views, member: Member) -> tuple[str, str]:
     server = views.servers.get(member.name)
-    if server is not None and not member.is_same_copy(server.member):
+    if server is not None and not server.holds(member):
+        if member.is_same_copy(server.member):
+            return "restarted", "another incarnation has taken its name"
         return "restarted", (
             f"incarnation {member.incarnation:016x} is now "
             f"{server.member.incarnation:016x}"

@@ -18,11 +18,12 @@ from wire.messages import Change, Member, View
 
 
 class Known(Struct, frozen=True, gc=False):
-    """A server that has called, and the incarnations that it supersedes."""
+    """The last incarnation of a name that was in a view, and those before it."""
 
     member: Member
+    #: Incarnations that lost the name, oldest first; *member* itself may be the last.
     superseded: tuple[int, ...] = ()
-    #: Has this incarnation been a member of a view?
+    #: Does it still hold its name?
     served: bool = False
 
 

@@ -105,7 +105,8 @@ class Roster:
             self.servers[name] = replace(
                 server,
                 silent=server.silent + 1,
-                stuck=server.stuck + 1 if server.progress else 0,
+                # In ticks without a ping it is silent, and not known to be stuck.
+                stuck=server.stuck + (server.progress > 0 and not server.silent),
                 damping=server.damping.ticked(self.dead_pings),
             )
 
@@ -123,7 +124,7 @@ class Roster:
         server = self.servers.get(member.name)
         return (
             server is None
-            or not member.is_same_copy(server.member)
+            or not server.holds(member)
             or server.is_dead(self.dead_pings)
         )
 
@@ -193,13 +194,13 @@ class Roster:
 
     def known(self) -> tuple[Known, ...]:
         """What must be remembered of servers; the same object until that changes.
-        Nothing of one that has never been in a view: its name is only a claim, and
-        would have to be persisted for each caller."""
+        Nothing of an incarnation that has never been in a view: its name is only a
+        claim, and would have to be persisted for each caller."""
         if self._known is None:
             self._known = tuple(
-                Known(server.member, server.superseded, server.served)
-                for server in self.servers.values()
-                if server.served or server.superseded
+                Known(last, each.superseded, each.served)
+                for each in self.servers.values()
+                if (last := each.member if each.served else each.past)
             )
         return self._known
 
@@ -231,8 +232,9 @@ class Roster:
             self._is_nobody_idle = False
         if old is not None and self.is_dead(ping.member):
             del self.servers[name]
-            self._known = None
             self._is_nobody_idle = False
+            if old.served:
+                self._known = None
         server = self.servers[name] = Server(
             ping.member,
             link,
@@ -244,8 +246,9 @@ class Roster:
             served=known.served,
             machine=known.machine,
             superseded=known.superseded,
+            past=known.past,
         )
-        if old is None or old.member != ping.member:
+        if old is not None and old.served and old.member != ping.member:
             self._known = None
         return server
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from viewservice.damping import NO_LOSS, Damping
+from viewservice.memory import Known
 from wire.messages import Member
 
 #: How many incarnations that lost their name are remembered for each name.  One
@@ -42,8 +44,8 @@ class Server(Struct, frozen=True, gc=False):
     #: It said Goodbye when it closed its connection: the process has ended, and its
     #: memory is gone.  One that is *leaving* may take that back.
     stopped: bool = False
-    #: What its last pings have shown of its own work, and for how many ticks that
-    #: has not changed; 0: it shows nothing.
+    #: What its last pings have shown of its own work, and for how many ticks with
+    #: a ping that has not changed; 0: it shows nothing.
     progress: int = 0
     stuck: int = 0
     #: What the places that it has lost cost it.
@@ -52,8 +54,18 @@ class Server(Struct, frozen=True, gc=False):
     served: bool = False
     #: The state machine that it replicates, as its Hello names it.
     machine: str = ""
-    #: Earlier incarnations of this name, oldest first; never taken again.
+    #: Earlier incarnations of this name that were in a view, oldest first; never
+    #: taken again.
     superseded: tuple[int, ...] = ()
+    #: The last of them, until this one has been in a view itself.
+    past: Member | None = None
+
+    def holds(self, member: Member) -> bool:
+        """Whether this is that very copy of the data, and may still call."""
+        return (
+            member.is_same_copy(self.member)
+            and member.incarnation not in self.superseded
+        )
 
     def is_dead(self, dead_pings: int) -> bool:
         """Silent for too long, or gone by its own word."""
@@ -94,10 +106,25 @@ class Server(Struct, frozen=True, gc=False):
             self.served,
             self.stopped,
             self.superseded,
+            self.past,
         )
 
 
 def superseding(old: Server, member: Member) -> Server:
-    """*member* takes the name over from another incarnation."""
+    """*member* takes the name over from another incarnation.  One that was in no
+    view held nothing, and any caller can claim to be one: it is forgotten."""
+    new = Server(member, damping=old.damping)
+    if not old.served:
+        return replace(new, superseded=old.superseded, past=old.past)
     gone = (*old.superseded, old.member.incarnation)
-    return Server(member, damping=old.damping, superseded=gone[-SUPERSEDED_MAX:])
+    kept = gone[-SUPERSEDED_MAX:]
+    return replace(new, superseded=kept, past=old.member)
+
+
+def recalled(known: Known, dead_pings: int) -> Server:
+    """What is still known after a restart of the view service."""
+    server = Server(known.member, superseded=known.superseded, served=known.served)
+    if known.served:
+        return server
+    # Its name is free, and only later incarnations may take it.
+    return replace(server, past=known.member, stopped=True, silent=dead_pings)

@@ -32,7 +32,7 @@ from viewservice import causes, waits
 from viewservice.lineage import Lineage, Verdict
 from viewservice.memory import Memory
 from viewservice.roster import Roster
-from viewservice.server import Server
+from viewservice.server import Server, recalled
 from wire.messages import (
     NO_VIEW,
     OBSERVER,
@@ -525,10 +525,7 @@ class Views:
         views.lost, views.is_lost_for_good = memory.lost, bool(memory.lost)
         views.settling = views.margin_ticks
         for known in memory.servers:
-            server = Server(
-                known.member, served=known.served, superseded=known.superseded
-            )
-            roster.servers[known.member.name] = server
+            roster.servers[known.member.name] = recalled(known, roster.dead_pings)
         return views
 
     def copy(self) -> Views:

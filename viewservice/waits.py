@@ -116,7 +116,7 @@ def _nobody_eligible(views: Views) -> Wait:
         if member.name not in views.eligible:
             continue
         server = views.servers.get(member.name)
-        if server is None or not member.is_same_copy(server.member):
+        if server is None or not server.holds(member):
             seen.append(f"{member.name} (restarted without its data)")
         elif server.stopped:
             seen.append(f"{member.name} (stopped, and its data with it)")

@@ -271,11 +271,45 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.roster",
-                "if server.served or server.superseded",
-                "if True",
+                "each.member if each.served else each.past",
+                "each.member",
             ),
         ),
         tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-late",
+        "8",
+        "who waits while this process stands still is sent away as silent",
+        (put("wire.link", "if late_s > LATE_S:", "if False:"),),
+        tests=("links",),
+    ),
+    Mutant(
+        "stranger-takes",
+        "4.5",
+        "an incarnation that was in no view supersedes those that were, in the end",
+        (put("viewservice.server", "if not old.served:", "if False:"),),
+        tests=("views", "views_memory"),
+    ),
+    Mutant(
+        "stranger-free",
+        "4.12",
+        "after a restart a name that was lost is kept for the one that lost it",
+        (put("viewservice.server", "stopped=True, silent=dead_pings", "silent=0"),),
+        tests=("views_memory",),
+    ),
+    Mutant(
+        "id-stuck-silent",
+        "4.17",
+        "a primary that does not ping is stuck before it is dead",
+        (
+            put(
+                "viewservice.roster",
+                "(server.progress > 0 and not server.silent)",
+                "(server.progress > 0)",
+            ),
+        ),
+        tests=("views",),
     ),
     Mutant(
         "stranger-asks",

@@ -148,8 +148,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.roster",
-                "Known(server.member, server.superseded, server.served)",
-                "Known(server.member, (), server.served)",
+                "Known(last, each.superseded, each.served)",
+                "Known(last, (), each.served)",
             ),
         ),
     ),
@@ -173,7 +173,7 @@ MUTANTS: Final = (
             put(
                 "viewservice.views",
                 """
-            roster.servers[known.member.name] = server
+            roster.servers[known.member.name] = recalled(known, roster.dead_pings)
 """,
                 """
             pass
@@ -264,12 +264,8 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.roster",
-                """
-        if old is not None and self.is_dead(ping.member):
-            del self.servers[name]
-            self._known = None
-""",
-                "",
+                "if old is not None and self.is_dead(ping.member):",
+                "if False:",
             ),
         ),
     ),

@@ -198,7 +198,7 @@ _ROSTER = {
 
 _SERVER = {
     "more incarnations than are remembered": at(
-        "return Server(member, damping=old.damping, superseded=gone[-SUPERSEDED_MAX:])",
+        "kept = gone[-SUPERSEDED_MAX:]",
         when="len(gone) > SUPERSEDED_MAX",
     ),
 }
