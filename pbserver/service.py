@@ -384,15 +384,6 @@ class ServerService(Logged, Service):
             ours = self.cluster.hex() or "not known yet"
             text = f"the cluster here is {ours}, the caller's {hello.cluster.hex()!r}"
             refusal = Goodbye("cluster", text)
-        primary = self.replica.view.primary
-        if (
-            refusal is not None
-            and refusal.reason == "machine"
-            and primary is not None
-            and primary.is_same_copy(hello.member)
-        ):
-            text = f"the primary replicates {hello.machine}, this server does not"
-            self.stop(f"{text}; start it with --machine {hello.machine}")
         if refusal is None and hello.role == SERVER and hello.member is not None:
             self.replica.called(hello.member)
         if refusal is None and hello.role == CLERK:

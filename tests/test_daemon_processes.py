@@ -69,10 +69,10 @@ def twistd(
 
 @contextmanager
 def running(
-    directory: Path, *arguments: str, files: int = 0
+    directory: Path, *arguments: str, files: int = 0, run: tuple[str, ...] = RUN
 ) -> Iterator[subprocess.Popen[str]]:
     """One in the foreground, which may open so many *files*."""
-    command = (*RUN, "-n", "--pidfile=", *arguments)
+    command = (*run, "-n", "--pidfile=", *arguments)
     if files:
         command = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command)
     process = subprocess.Popen(
@@ -275,13 +275,13 @@ def test_a_state_file_that_is_a_mount_is_refused_at_the_start(directory, content
 
 # -- Ctrl-C while it starts ------------------------------------------------------------
 
-#: Presses Ctrl-C when a module is imported, or when a method is called, and then
-#: runs twistd.
+#: Raises a signal (Ctrl-C: SIGINT) when a module is imported, or when a method is
+#: called, and then runs twistd.
 PRESS = """
 import os, signal, sys
 
 def press():
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
 
 def press_in(cls, name):
     real = getattr(cls, name)
@@ -295,7 +295,7 @@ class Finder:
         if name == moment:
             press()
 
-moment = sys.argv.pop(1)
+number, moment = int(sys.argv.pop(1)), sys.argv.pop(1)
 sys.meta_path.insert(0, Finder())
 from twisted.application import app, service
 from twisted.internet.base import ReactorBase
@@ -325,13 +325,17 @@ MOMENTS = (
 )
 
 
+def press(number: signal.Signals, moment: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", PRESS, str(int(number)), moment)
+
+
 @both
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_ends_a_daemon_that_starts(directory, plugin, moment):
     if moment.endswith(".service") and not moment.startswith(plugin):
         pytest.skip("not imported by this one")
     done = subprocess.run(
-        (sys.executable, "-c", PRESS, moment, "-n", "--pidfile=", *DAEMONS[plugin]),
+        (*press(signal.SIGINT, moment), "-n", "--pidfile=", *DAEMONS[plugin]),
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -388,6 +392,14 @@ def test_sigusr1_opens_the_log_again(directory, plugin, is_moved):
     wait_for(lambda: is_gone(directory / "a.pid"), "the end of the daemon")
     assert "SIGTERM" in log.read_text()
     assert "SIGTERM" not in old.read_text()
+
+
+@both
+@pytest.mark.parametrize("moment", ["wire.daemon", "makeService"])
+def test_sigusr1_does_not_end_a_daemon_that_starts(directory, plugin, moment):
+    run = press(signal.SIGUSR1, moment)
+    with running(directory, "--logfile=x.log", *DAEMONS[plugin], run=run):
+        until_logged(directory / "x.log", "listening")
 
 
 @both

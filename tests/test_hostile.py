@@ -120,6 +120,31 @@ def test_hostile_callers_harm_nobody(tmp_path: Path) -> None:
             assert [e for e in daemon.events() if e["level"] == "critical"] == []
 
 
+@pytest.mark.processes
+def test_who_claims_to_be_the_primary_with_another_machine_is_refused(
+    tmp_path: Path,
+) -> None:
+    with service(tmp_path, ("s1", "s2")) as running:
+        status = running.safe()
+        primary, backup = running.primary(), running["s2"]
+        if primary is backup:
+            backup = running["s1"]
+        (shown,) = (each for each in status["servers"] if each["name"] == primary.name)
+        claimed = Member(primary.name, int(shown["incarnation"], 16), shown["address"])
+        number = int(status["view"]["id"], 16)
+        cluster = bytes.fromhex(status["cluster"])
+        hello = Hello(VERSION, SERVER, cluster, number, claimed, machine="no:Machine")
+        with connected(
+            int(backup.endpoint.rpartition(":")[2]), encode(hello)
+        ) as caller:
+            heard = caller.makefile("rb").read()
+        assert b"machine" in heard
+        with running.clerk() as clerk:
+            clerk.put("k", "v")
+        assert backup.is_running()
+        assert running.status()["view"] == status["view"]
+
+
 def rss_mib(daemon: Daemon) -> int:
     """How much memory it has."""
     text = Path(f"/proc/{daemon.pid}/status").read_text()

@@ -195,6 +195,25 @@ def test_who_never_says_hello_is_closed():
     assert case.transport.disconnecting
 
 
+def test_who_said_hello_while_this_process_stood_still_is_heard():
+    case = Case()
+    # The timer comes first, what has arrived is read after it.
+    case.clock.advance(60)
+    assert case.said == []
+    case.link.dataReceived(encode(CLERK_HELLO))
+    case.clock.advance(1000)
+    assert case.link.is_open
+
+
+def test_who_did_not_has_as_much_time_again_once():
+    case = Case()
+    case.clock.advance(7)
+    case.clock.advance(1.99)
+    assert case.said == []
+    case.clock.advance(0.02)
+    assert [Goodbye("silent", "no Hello within 5 s")] == case.said
+
+
 def test_half_a_hello_is_none():
     case = Case()
     case.link.dataReceived(encode(CLERK_HELLO)[:-1])

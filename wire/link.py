@@ -50,6 +50,10 @@ LINGER_S: Final = 2.0
 #: The same for the end that called: whoever stops calling wants to be done.
 LINGER_DIALLED_S: Final = 0.25
 
+#: A wait for a Hello that ends so much too late, in seconds, did so because this
+#: process stood still; the other end is given that time again.
+LATE_S: Final = 0.25
+
 #: The most that may wait to be sent on one link, in bytes; past it the link is
 #: aborted.  A clerk's default window of eight answers of the greatest size must
 #: fit, or it would be cut off, ask again, and be cut off again.
@@ -151,6 +155,8 @@ class Link(Protocol):
         self._decoder = decoder
         self._reactor = reactor
         self._hello_s = hello_s
+        #: When it must have come, by the reactor's clock.
+        self._hello_due_s = 0.0
         #: When the other end last sent something, by the reactor's clock.
         self.heard_s: float = reactor.seconds()
         #: How much its origin knows to be unfinished.
@@ -372,7 +378,7 @@ class Link(Protocol):
         if isinstance(self.transport, Connection) and not self.transport.TLS:
             self._socket = self.transport
         self.transport.registerProducer(self, True)
-        self._timer = self._reactor.callLater(self._hello_s, self._silent)
+        self._wait_for_hello(self._hello_s)
         if self.dialled:
             self._write(encode(self._owner.hello()))
 
@@ -443,6 +449,10 @@ class Link(Protocol):
             self._is_open = False
             self.goodbye(refusal.reason, refusal.text)
 
+    def _wait_for_hello(self, seconds: float) -> None:
+        self._hello_due_s = self._reactor.seconds() + seconds
+        self._timer = self._reactor.callLater(seconds, self._silent)
+
     def _take_farewell(self, farewell: Goodbye) -> None:
         self.farewell = farewell
         self._why = f"goodbye: {farewell.reason}: {farewell.text}"
@@ -450,7 +460,12 @@ class Link(Protocol):
         self.transport.loseConnection()
 
     def _silent(self) -> None:
+        late_s = self._reactor.seconds() - self._hello_due_s
         self._timer = None
+        if late_s > LATE_S:
+            # This process stood still, and what was said meanwhile is still unread.
+            self._wait_for_hello(late_s)
+            return
         text = f"no Hello within {self._hello_s:g} s"
         self._break(ProtocolError("silent", text))
 

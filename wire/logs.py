@@ -227,7 +227,7 @@ def heed_sigusr1(reactor: Any, lines: Lines | None) -> None:
     """On SIGUSR1, turn over the log file of *lines*; do nothing if it has none.
     Twisted has this in the log observer that ours replaces.  A handler that is
     there already stays."""
-    if signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL:
+    if signal.getsignal(signal.SIGUSR1) not in (signal.SIG_DFL, signal.SIG_IGN):
         return
     file = lines.stream if lines is not None else None
     if isinstance(file, ReopenedLogFile):

@@ -451,7 +451,7 @@ MUTANTS: Final = (
             put(
                 "wire.link",
                 """
-        self._timer = self._reactor.callLater(self._hello_s, self._silent)
+        self._wait_for_hello(self._hello_s)
 """,
                 "",
             ),
