@@ -16,7 +16,7 @@ from wire.commands import COMMANDS_MAX
 
 #: How many items, nested ones included, `split` looks at before it gives up:
 #: 8 ms at most, and 32 for each of the commands that a clerk sends together.
-ITEMS_MAX: Final = 8 * COMMANDS_MAX
+ITEMS_MAX: Final = 32 * COMMANDS_MAX
 
 #: The text of the refusal.
 TOO_MANY_ITEMS: Final = f"a body may have {ITEMS_MAX} items; this one has more"

@@ -17,7 +17,12 @@ from typing import Any, Final
 
 import msgspec
 
-from pbserver.budget import COPIED_BYTES_FREE, LONG_KEY_BYTES, Budget
+from pbserver.budget import (
+    COPIED_BYTES_FREE,
+    FREED_BYTES_FREE,
+    LONG_KEY_BYTES,
+    Budget,
+)
 from pbserver.pairs import Pairs, Value
 from wire.commands import (
     COUNTER_MAX,
@@ -107,7 +112,7 @@ def _set(
     if len(value) > VALUE_BYTES_MAX:
         return _long_value(len(value))
     old = pairs.put(key, value)
-    if old is not None and len(old) > COPIED_BYTES_FREE:
+    if old is not None and len(old) > FREED_BYTES_FREE:
         budget.freed(len(old))
     return answer
 
@@ -136,7 +141,7 @@ def _put(pairs: Pairs, command: Put, budget: Budget) -> bytes:
         return _set(pairs, key, value, _DONE, budget)
     # As `_set` does, without its call: of all commands, this one comes most often.
     old = pairs.put(key, value)
-    if old is not None and len(old) > COPIED_BYTES_FREE:
+    if old is not None and len(old) > FREED_BYTES_FREE:
         budget.freed(len(old))
     return _DONE
 
@@ -161,7 +166,7 @@ def _delete(pairs: Pairs, command: Delete, budget: Budget) -> bytes:
     old = pairs.delete(key)
     if old is None:
         return _NO
-    if len(old) > COPIED_BYTES_FREE:
+    if len(old) > FREED_BYTES_FREE:
         budget.freed(len(old))
     return _YES
 

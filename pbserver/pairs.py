@@ -1,12 +1,13 @@
 """
 Keys and values, in order of keys, with exact cuts taken out at leisure.
 
-Pure.  The pairs lie in *leaves*: ordinary dicts of a few hundred pairs each,
+Pure.  The pairs lie in *leaves*: ordinary dicts of at most 84 pairs each,
 every leaf holding one range of keys, the ranges in order.  Inside a leaf there
-is no order; who needs one sorts that leaf.  So whatever is done costs a search
-among the leaves and, at worst, work on a few hundred pairs, however many there
-are: with a million pairs 0.3 us for the search, 10 us when a cut needs the leaf
-as it was, 50 us for a scan of a hundred.
+is no order; a scan sorts the leaf.  So every operation costs a search among the
+leaves and, at worst, work on the pairs of two leaves, however many there are:
+0.5 us for the search with a million pairs, 2 us to copy a leaf that a cut needs,
+8 us to sort one, 17 us to split one.  Keys in mixed order are the worst case:
+those that were put in order are sorted in a fifth of the time.
 
 What was not taken: one dict, which is faster by that search, but stops for a
 second when it grows past 5.6 million keys (and hashes are not in any order);
@@ -26,20 +27,23 @@ from typing import Final
 
 from attrs import define, field
 
-#: More pairs than this, and a leaf is split in two.  A dict of 340 just fits a
-#: table of 512 slots, and one of 170 a table of 256: leaves of this size waste
-#: the least.
-LEAF_PAIRS_MAX: Final = 340
+#: More pairs than this, and a leaf is split in two.  A dict of 84 fits a
+#: table of 128 slots, and the 42 that a split leaves fit one of 64: this wastes
+#: the least.  Every put of a body may split a leaf, and every scan may sort two:
+#: with leaves of 170 a body would take twice as long.  With leaves of 42, a store
+#: of millions of pairs would have too many of them: opening a cut and inserting a
+#: fence cost a pass over their list.
+LEAF_PAIRS_MAX: Final = 84
 
-#: Fewer than this, and a leaf joins its neighbour if both together fill no
+#: Fewer than this, and a leaf joins a neighbour if both together fill no
 #: more than half a leaf.  Apart enough from the half that a split leaves, so
 #: that deleting and putting the same keys does not split and join for ever.
-LEAF_PAIRS_MIN: Final = LEAF_PAIRS_MAX // 8
+LEAF_PAIRS_MIN: Final = LEAF_PAIRS_MAX // 4
 
 #: A leaf whose keys are longer together is split, too: to sort keys that begin
 #: alike costs their lengths.  Only a key longer than `WIDE_KEY_BYTES` is looked
 #: at, so what short keys add to a leaf is bounded by their number.
-LEAF_KEY_BYTES_MAX: Final = 64 * 1024
+LEAF_KEY_BYTES_MAX: Final = 16 * 1024
 WIDE_KEY_BYTES: Final = 256
 
 #: A value that grew to more than this by appending is kept as a bytearray, so
@@ -56,6 +60,9 @@ class Pairs:
 
     #: The number of pairs.
     count: int = 0
+    #: How many pairs were moved or copied with their leaf since this was last set
+    #: to zero.  It depends on the leaves, so no answer may depend on it.
+    moved: int = 0
 
     _leaves: list[Leaf] = field(factory=lambda: [{}])
     #: ``_fences[i]``: every key below it lies in leaf i or before, every other
@@ -151,12 +158,12 @@ class Pairs:
     def cut(self) -> PairsCut:
         """Everything as it is now, to be taken out while changes go on.  Costs
         a list of the leaves.  Several cuts may be open."""
-        needed = self._needed
         if self._cuts:
+            needed = self._needed
             for leaf in self._leaves:
                 needed[id(leaf)] = needed.get(id(leaf), 0) + 1
         else:
-            needed.update(dict.fromkeys(map(id, self._leaves), 1))
+            self._needed = dict.fromkeys(map(id, self._leaves), 1)
         cut = PairsCut(self, self._leaves[::-1])
         self._cuts.append(cut)
         self._grown.clear()
@@ -192,12 +199,14 @@ class Pairs:
     def _own(self, at: int) -> Leaf:
         """Leave this leaf to the cut, and go on with a copy."""
         leaf = self._leaves[at] = self._leaves[at].copy()
+        self.moved += len(leaf)
         return leaf
 
     def _split(self, at: int) -> None:
         leaf = self._leaves[at]
         if len(leaf) < 2:
             return
+        self.moved += len(leaf)
         keys = sorted(leaf)
         half = len(keys) // 2
         self._leaves[at : at + 1] = [
@@ -207,18 +216,26 @@ class Pairs:
         self._fences.insert(at, keys[half])
 
     def _join(self, at: int) -> None:
-        left = at - 1 if at else 0
+        # With either neighbour.  If only the left one were tried, keys that are
+        # deleted from the last one down would leave a row of leaves of one pair,
+        # and a scan pays for pairs, not for leaves.
+        if not (at and self._join_two(at - 1)) and at < len(self._fences):
+            self._join_two(at)
+
+    def _join_two(self, left: int) -> bool:
         one, other = self._leaves[left : left + 2]
         if one and other:
             if len(one) + len(other) > LEAF_PAIRS_MAX // 2 or (
                 _width(one) + _width(other) > LEAF_KEY_BYTES_MAX // 2
             ):
-                return
+                return False
             joined = one | other
+            self.moved += len(joined)
         else:
             joined = one or other
         self._leaves[left : left + 2] = [joined]
         del self._fences[left]
+        return True
 
 
 def _width(leaf: Leaf) -> int:

@@ -20,7 +20,13 @@ import msgspec
 from attrs import define, field
 
 from pbserver import bodies
-from pbserver.budget import ANSWER_BYTES_SURE, COMMAND_WORK, Budget
+from pbserver.budget import (
+    ANSWER_BYTES_SURE,
+    BROKEN_WORK,
+    COMMAND_WORK,
+    MOVED_WORK,
+    Budget,
+)
 from pbserver.operations import (
     AROUND_BYTES,
     NO_WORK,
@@ -106,6 +112,7 @@ class Store:
                 raise ValueError(f"key {key[:64]!r} comes after {last[:64]!r}")
             self._pairs.put(key, value)
             last = key
+        self._pairs.moved = 0  # no body did that
 
     def digest(self) -> bytes:
         """16 bytes, equal for equal pairs whatever happened before.  A pass."""
@@ -138,7 +145,7 @@ class Store:
         try:
             commands = _decode_body(body)
         except ValueError:  # every error of msgspec is one
-            self.spent = COMMAND_WORK * COMMANDS_MAX
+            self.spent = BROKEN_WORK
             if (items := bodies.split(body)) is None:
                 return _NO_BODY
             if isinstance(items, bodies.TooMany):
@@ -154,6 +161,8 @@ class Store:
             command = commands[0]
             joined = _ONE + operations[type(command)](pairs, command, budget)
             self.spent = WORK_MAX - budget.work + len(body) + len(joined)
+            if pairs.moved:
+                self._count_moved()
             return joined
         # `ANSWER_BYTES_SURE` are reserved for each of the other answers.
         budget.fit = _FIT - ANSWER_BYTES_SURE * count
@@ -164,7 +173,15 @@ class Store:
             answers += [NO_WORK] * (count - len(answers))
         joined = bodies.join(answers)
         self.spent = WORK_MAX - budget.work + len(body) + len(joined)
+        if pairs.moved:
+            self._count_moved()
         return joined
+
+    def _count_moved(self) -> None:
+        """Add what leaves have cost: it decides what fits into a turn, not what
+        is answered, so replicas may differ in it."""
+        self.spent += MOVED_WORK * self._pairs.moved
+        self._pairs.moved = 0
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pbserver.store import Store
 from wire.commands import (
+    COMMANDS_MAX,
     KEY_BYTES_MAX,
     NOT_A_NUMBER,
     SCAN_LIMIT_MAX,
@@ -40,6 +41,13 @@ def outcomes(answers: bytes) -> list[Any]:
 
 def do(store: Store, *commands: Command) -> list[Any]:
     return outcomes(store.apply(encode(commands), 0))
+
+
+def do_all(store: Store, commands: Iterable[Command]) -> list[Any]:
+    """The same in as many bodies as they need."""
+    commands = list(commands)
+    parts = range(0, len(commands), COMMANDS_MAX)
+    return [each for at in parts for each in do(store, *commands[at:][:COMMANDS_MAX])]
 
 
 def ask(store: Store, *commands: Command) -> list[Any]:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from client.calls import TOGETHER_MAX
 from pbserver import bodies
-from pbserver.budget import COMMAND_WORK, PAIR_WORK, SCAN_WORK, Budget
-from pbserver.pairs import LEAF_KEY_BYTES_MAX, LEAF_PAIRS_MAX, WIDE_KEY_BYTES
+from pbserver.budget import (
+    COMMAND_WORK,
+    FREED_BYTES_FREE,
+    FREED_BYTES_PAID,
+    MOVED_WORK,
+    PAIR_WORK,
+    SCAN_WORK,
+    Budget,
+)
+from pbserver.pairs import (
+    LEAF_KEY_BYTES_MAX,
+    LEAF_PAIRS_MAX,
+    LEAF_PAIRS_MIN,
+    WIDE_KEY_BYTES,
+)
 from pbserver.single import Single
 from pbserver.store import Store
-from tests.stores import ask, decode, do, encode, everything, filled, loaded, outcomes
+from tests.stores import (
+    ask,
+    decode,
+    do,
+    do_all,
+    encode,
+    everything,
+    filled,
+    loaded,
+    outcomes,
+)
 from tests.stores import pieces as taken
 from wire.commands import (
     COMMANDS_MAX,
@@ -59,7 +83,7 @@ def test_as_many_plain_commands_as_a_body_may_have_are_within_it(
     assert OVER_BUDGET not in do(Store(), *commands)
 
 
-@pytest.mark.parametrize("size", [20, 100_000])
+@pytest.mark.parametrize("size", [20, 32 * 1024])
 def test_what_a_clerk_sends_together_is_within_it(size: int) -> None:
     store = Store()
     keys = [b"%04d" % n for n in range(TOGETHER_MAX)]
@@ -67,6 +91,10 @@ def test_what_a_clerk_sends_together_is_within_it(size: int) -> None:
         do(store, *(Put(key, bytes(size)) for key in keys[first : first + 64]))
     assert OVER_BUDGET not in do(store, *(Append(key, b"!") for key in keys))
     assert OVER_BUDGET not in do(store, *(Delete(key) for key in keys))
+
+
+def test_a_body_may_have_as_many_commands_as_a_clerk_sends_together() -> None:
+    assert COMMANDS_MAX == TOGETHER_MAX
 
 
 #: What uses the budget up: what is there before, and the commands.
@@ -79,14 +107,6 @@ HEAVY: dict[str, tuple[list[Command], list[Command]]] = {
     "appends to long values": (
         [Put(b"%02d" % n, bytes(VALUE_BYTES_MAX - 100)) for n in range(12)],
         [Append(b"%02d" % n, b"!") for n in range(12)],
-    ),
-    "long values dropped": (
-        [Put(b"%04d" % n, bytes(140_000)) for n in range(2100)],
-        [Delete(b"%04d" % n) for n in range(2100)],
-    ),
-    "long values replaced": (
-        [Put(b"%04d" % n, bytes(140_000)) for n in range(2100)],
-        [Put(b"%04d" % n, b"") for n in range(2100)],
     ),
 }
 
@@ -106,6 +126,17 @@ def test_what_comes_when_the_budget_is_used_up_changes_nothing(
     assert ask(store, Get(b"last")) == [None]
     # What was refused is executed in a body of its own.
     assert OVER_BUDGET not in do(store, commands[first])
+
+
+def test_a_long_value_that_is_dropped_is_paid_for() -> None:
+    store = Store()
+    paid = (FREED_BYTES_PAID - FREED_BYTES_FREE) // 16
+    for dropping in (Delete(b"k"), Put(b"k", b""), Cas(b"k", bytes(200_000), b"")):
+        do(store, Put(b"k", bytes(200_000)))
+        body = encode([dropping])
+        answer = store.apply(body, 0)
+        assert store.spent == COMMAND_WORK + paid + len(body) + len(answer)
+        do(store, Put(b"k", b""))
 
 
 def test_many_appends_to_one_long_value_cost_one_copy() -> None:
@@ -128,20 +159,52 @@ def test_a_scan_is_cut_short_where_the_budget_ends_and_goes_on() -> None:
 def test_the_budget_is_the_same_for_a_copy_of_the_pairs() -> None:
     """Leaves differ, and whether values can grow in place; answers may not."""
     store = filled(SCAN_LIMIT_MAX)
-    for n in range(6):
+    for n in range(10):
         do(store, Append(b"%05d" % n, bytes(4 * MIB)), Append(b"%05d" % n, b"!"))
     copy = loaded(taken(store, 256 * 1024))
     cut = copy.cut()
     for commands in (
-        [Append(b"%05d" % (n % 6), b"!") for n in range(40)],
+        [Append(b"%05d" % (n % 10), b"!") for n in range(40)],
         [Scan(b"00100", None, 900)] * 40,
         [Delete(b"%05d" % n) for n in range(10)],
     ):
         body = encode(commands)
         assert store.apply(body, 0) == copy.apply(body, 0)
-        assert store.spent == copy.spent
     cut.close()
     assert store.digest() == copy.digest()
+
+
+def test_what_leaves_cost_counts_for_the_turn_and_for_no_answer() -> None:
+    plain, split, under_cut = (
+        Store(),
+        filled(LEAF_PAIRS_MAX),
+        filled(LEAF_PAIRS_MAX - 1),
+    )
+    cut = under_cut.cut()
+    body = encode([Put(b"x", b""), Get(b"x")])
+    answers, spent = set(), []
+    for store in (plain, split, under_cut, under_cut):
+        answers.add(store.apply(body, 0))
+        spent.append(store.spent)
+    cut.close()
+    assert len(answers) == 1
+    assert [cost - spent[0] for cost in spent] == [
+        *(0, MOVED_WORK * (LEAF_PAIRS_MAX + 1)),
+        *(MOVED_WORK * (LEAF_PAIRS_MAX - 1), 0),
+    ]
+
+
+@pytest.mark.parametrize("is_upwards", [False, True], ids=["down", "up"])
+def test_no_order_of_deletes_leaves_a_row_of_small_leaves(
+    is_upwards: bool,
+) -> None:
+    """A scan pays for the pairs that it returns, and not for leaves."""
+    store = filled(5000)
+    leaves = [sorted(leaf) for leaf in store._pairs._leaves]
+    for keys in leaves if is_upwards else leaves[::-1]:
+        do(store, *map(Delete, keys[1:]))
+    count = len(store._pairs._leaves)
+    assert count == 1 or len(store) / count > LEAF_PAIRS_MIN / 4
 
 
 def test_leaves_of_long_keys_are_short() -> None:
@@ -200,25 +263,132 @@ def test_a_body_of_too_many_items_is_refused_as_one() -> None:
 # -- how long it takes -----------------------------------------------------------
 
 
-#: Bodies that cost the most for what they are priced.
-SLOW: dict[str, bytes] = {
-    "scans": encode([Scan(b"", None, SCAN_LIMIT_MAX)] * COMMANDS_MAX),
-    "scans of one pair": encode([Scan(b"", None, 1)] * COMMANDS_MAX),
-    "increments": encode([Incr(b"%05d" % n) for n in range(COMMANDS_MAX)]),
-    "nonsense": encode([["x"], *[Put(b"%05d" % n, b"") for n in range(4000)]]),
-    "nested": encode([[[0]] * 6] * 2300),
-    "long keys": encode([Put(b"p" * 60_000 + b"%04d" % n, b"") for n in range(200)]),
+#: Leaves that are full, in the stores below.
+FULL: Final = COMMANDS_MAX + COMMANDS_MAX // 16
+
+
+def full_leaves() -> Store:
+    """A store whose first leaves are full of keys that came in mixed order."""
+    store = Store()
+    firsts = [b"%06d" % n for n in range(FULL * LEAF_PAIRS_MAX // 2 + 1)]
+    do_all(store, (Put(key, b"") for key in firsts))
+    for leaf in store._pairs._leaves[:FULL]:
+        first, more = min(leaf), range(LEAF_PAIRS_MAX - len(leaf))
+        leaf.update((first + b"%03d" % n, b"") for n in more)
+        store._pairs.count += len(more)
+        pairs = list(leaf.items())
+        random.Random(2).shuffle(pairs)
+        leaf.clear()
+        leaf.update(pairs)
+    return store
+
+
+def of_full_leaves(
+    make: Callable[[bytes, bytes], Command],
+) -> Callable[[], tuple[Store, bytes]]:
+    """A body with one command for each of many full leaves, made of the first and
+    the last key, and their store."""
+
+    def made() -> tuple[Store, bytes]:
+        store = full_leaves()
+        leaves = store._pairs._leaves[:COMMANDS_MAX]
+        return store, encode([make(min(leaf), max(leaf)) for leaf in leaves])
+
+    return made
+
+
+def joining() -> tuple[Store, bytes]:
+    """Leaves that join a neighbour with the next pair that is deleted."""
+    store = full_leaves()
+    leaves = store._pairs._leaves[:FULL]
+    for leaf in leaves:
+        for key in list(leaf)[LEAF_PAIRS_MIN:]:
+            del leaf[key]
+    return store, encode([Delete(next(iter(leaf))) for leaf in leaves][:COMMANDS_MAX])
+
+
+def room_for_wide_keys() -> tuple[Store, bytes]:
+    """Long keys for leaves that are nearly full of short ones."""
+    store = full_leaves()
+    wide = []
+    for leaf in store._pairs._leaves[: COMMANDS_MAX // 10]:
+        first = min(leaf).ljust(WIDE_KEY_BYTES, b"x")
+        wide += [Put(first + b"%d" % n, b"") for n in range(10)]
+        for key in list(leaf)[-10:]:
+            del leaf[key]
+    return store, encode(wide)
+
+
+def in_a_store_of_many(commands: list[Any]) -> Callable[[], tuple[Store, bytes]]:
+    return lambda: (filled(20_000), encode(commands))
+
+
+def long_values(make: Callable[[bytes], Command], size: int) -> Any:
+    def made() -> tuple[Store, bytes]:
+        store, keys = Store(), [b"%04d" % n for n in range(COMMANDS_MAX)]
+        for key in keys:
+            store._pairs.put(key, bytes(size))
+        return store, encode(list(map(make, keys)))
+
+    return made
+
+
+#: Bodies that cost the most for what they are priced, and the stores for them.
+SLOW: dict[str, Callable[[], tuple[Store, bytes]]] = {
+    "scans": in_a_store_of_many([Scan(b"", None, SCAN_LIMIT_MAX)] * COMMANDS_MAX),
+    "scans of one pair": in_a_store_of_many([Scan(b"", None, 1)] * COMMANDS_MAX),
+    "increments": in_a_store_of_many([Incr(b"%05d" % n) for n in range(COMMANDS_MAX)]),
+    "nonsense": in_a_store_of_many(
+        [["x"], *[Put(b"%05d" % n, b"") for n in range(COMMANDS_MAX - 1)]]
+    ),
+    "nested": in_a_store_of_many([[[0]] * 15] * COMMANDS_MAX),
+    "long keys": in_a_store_of_many(
+        [Put(b"p" * 60_000 + b"%04d" % n, b"") for n in range(200)]
+    ),
+    "scans of leaves in mixed order": of_full_leaves(
+        lambda first, _: Scan(first, None, 1)
+    ),
+    "scans of two leaves each": of_full_leaves(
+        lambda _, last: Scan(last + b"\x00", last + b"\xff", 1)
+    ),
+    "puts that split leaves": of_full_leaves(lambda first, _: Put(first + b"x", b"")),
+    "puts to full leaves": of_full_leaves(lambda first, _: Put(first, b"x")),
+    "deletes that join leaves": joining,
+    "wide keys": room_for_wide_keys,
+    "appends": long_values(lambda key: Append(key, b"!"), 32 * 1024),
+    "deletes of long values": long_values(Delete, 140_000),
 }
 
 
-@pytest.mark.parametrize("body", SLOW.values(), ids=SLOW)
-def test_no_body_takes_long(body: bytes) -> None:
-    """The bound is loose: other tests run beside this one, and so may others."""
-    store = filled(20_000)
-    shortest = 9.0
+def sorting_time() -> float:
+    """How long it takes to sort 84 keys a thousand times: the unit of the bound,
+    since a second is not the same on every computer."""
+    keys = [b"%08d" % n for n in range(84)]
+    random.Random(1).shuffle(keys)
+    begun = time.thread_time()
+    for _ in range(1000):
+        sorted(keys)
+    return time.thread_time() - begun
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["", "with a cut"])
+@pytest.mark.parametrize("made", SLOW.values(), ids=SLOW)
+def test_no_body_takes_long(
+    made: Callable[[], tuple[Store, bytes]],
+    is_cut: bool,
+) -> None:
+    """The best of several tries: other tests run beside this one."""
+    shortest = unit = 9.0
     for _ in range(5):
-        begun = time.process_time()
+        store, body = made()
+        cut = store.cut() if is_cut else None
+        begun = time.thread_time()
         answers = outcomes(store.apply(body, 0))
-        shortest = min(shortest, time.process_time() - begun)
+        shortest = min(shortest, time.thread_time() - begun)
+        unit = min(unit, sorting_time())
         assert answers
-    assert shortest < 0.060
+        if cut is not None:
+            cut.close()
+        if shortest < 3 * unit:
+            break
+    assert shortest < 9 * unit

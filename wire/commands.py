@@ -19,9 +19,10 @@ VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
 #: A scan returns at most this many pairs, whatever its limit says.
 SCAN_LIMIT_MAX: Final = 10_000
 
-#: A body with more commands is refused as a whole, by one single answer.  It is
-#: part of the bound on how long one body occupies a replica; see `WORK_MAX`.
-COMMANDS_MAX: Final = 4096
+#: A body with more commands is refused as a whole, by one single answer.  It is as
+#: many as a clerk sends together, and bounds what no price can: how many leaves of
+#: the store one body splits, joins or copies (`pbserver.pairs`).
+COMMANDS_MAX: Final = 1024
 
 #: The budget of one body, in units of work of about a nanosecond; see
 #: `pbserver.budget` for the prices.  A command that comes when it is used up is

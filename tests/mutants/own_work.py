@@ -29,6 +29,20 @@ MUTANTS: Final = (
         tests=("budget",),
     ),
     Mutant(
+        "work-row",
+        "9",
+        "a leaf joins only the one before it, so scans cross leaves of one pair",
+        (put("pbserver.pairs", "and at < len(self._fences):", "and not at:"),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-moved",
+        "bounds",
+        "a turn does not count what it costs to split a leaf",
+        (put("pbserver.store", "MOVED_WORK * self._pairs.moved", "0"),),
+        tests=("budget",),
+    ),
+    Mutant(
         "work-copied",
         "9",
         "what an append costs depends on how the value came to be",

@@ -144,7 +144,7 @@ _PAIRS = {
     "two leaves are too large to be joined": at(
         "_width(one) + _width(other) > LEAF_KEY_BYTES_MAX // 2",
         "):",
-        "return",
+        "return False",
     ),
     "a value grows in place": at("value += suffix"),
     "a value grows in place during a cut": at("value += suffix", when="self._cuts"),
