@@ -11,7 +11,11 @@ from understudy.ready import obstacle_to_serving, obstacle_to_stopping
 TRIO = [server("s1", "primary"), server("s2", "backup"), server("s3", "idle")]
 
 
-def found(servers=TRIO, eligible=("s1", "s2"), *, lost=False, **view):
+#: What the view service waits for when no server that held the data runs any more.
+LOST = {"for": [], "code": "lost", "text": "begin again"}
+
+
+def found(servers=TRIO, eligible=("s1", "s2"), *, lost=False, waiting=None, **view):
     known = {
         "primary": "s1",
         "backups": ["s2"],
@@ -19,7 +23,8 @@ def found(servers=TRIO, eligible=("s1", "s2"), *, lost=False, **view):
         "founding": False,
     }
     view = document()["view"] | known | view
-    return document(servers=list(servers), view=view, memory_lost=lost)
+    servers = list(servers)
+    return document(servers=servers, view=view, memory_lost=lost, waiting=waiting)
 
 
 def changed(number, state, **more):
@@ -59,6 +64,17 @@ READY = {
         "s2 s3",
     ),
     "memory lost": (found(lost=True), "", ""),
+    "the backup was restarted": (found(changed(1, "idle")), ALL, "s2 s3"),
+    "the primary alone was restarted": (
+        found(changed(0, "idle"), ["s1"], backups=[], waiting=LOST),
+        "",
+        ALL,
+    ),
+    "the primary alone has stopped": (
+        found([server("s1", "dead"), TRIO[2]], ["s1"], backups=[], waiting=LOST),
+        "",
+        ALL,
+    ),
 }
 
 
@@ -82,6 +98,13 @@ def test_an_obstacle_names_who_is_brought_up():
     status = found(changed(1, "syncing"), ["s1"])
     assert obstacle_to_stopping(status, "s1").endswith("; s2 is being brought up")
     assert obstacle_to_serving(status, "s2").endswith("still being brought up")
+
+
+def test_an_obstacle_says_that_nothing_will_be_served():
+    status = found(changed(0, "idle"), ["s1"], backups=[], waiting=LOST)
+    obstacle = obstacle_to_serving(status, "s3")
+    assert "none can become primary" in obstacle
+    assert "understudy status" in obstacle
 
 
 def test_what_is_typed():

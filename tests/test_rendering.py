@@ -172,7 +172,10 @@ LOST = {
     ),
     "data": (
         {"waiting": {"for": [], "code": "lost", "text": "begin again"}},
-        "the data is lost: no server that held it can call again",
+        (
+            "what was written, if anything, is lost: every server that held it has "
+            "stopped or was restarted"
+        ),
     ),
 }
 

@@ -99,6 +99,20 @@ def test_a_wait_says_what_to_do() -> None:
         assert "--new-cluster" in wait.text
 
 
+@pytest.mark.parametrize("moves", ["A0 A1 A1~ !A~", "A0 A1 !A . . . A'0"])
+def test_a_loss_is_not_claimed_of_data_that_may_never_have_been(moves: str) -> None:
+    """The only server of an empty cluster has stopped, or was restarted: what it had
+    answered is not known here, perhaps nothing."""
+    wait = Story().tell(moves).views.waiting()
+    assert wait is not None
+    assert wait.code == "lost"
+    assert "what was written, if anything, is lost" in wait.text
+    assert wait.text.endswith(
+        "To begin again, empty: stop the view service, start it once with "
+        "--new-cluster, and restart every server"
+    )
+
+
 @pytest.mark.parametrize(
     ("moves", "advice", "end"),
     [
@@ -131,7 +145,7 @@ def test_the_only_holder_that_is_told_to_stop_is_not_waited_for() -> None:
     for moves, evidence, told in (
         ("A0 A1 A1~", leaving, "the data is lost when A has ended"),
         ("A0 A1 A1~ !A", leaving, "the data is lost when A has ended"),
-        ("A0 A1 A1~ !A~", ended, "the data is lost. To begin again"),
+        ("A0 A1 A1~ !A~", ended, "what was written, if anything, is lost"),
         (PAIR + "A2~ !A~ B2~", leaving, "the data is lost when B has ended"),
     ):
         wait = Story().tell(moves).views.waiting()

@@ -73,6 +73,11 @@ def obstacle_to_serving(document: dict[str, Any], name: str) -> str:
         return f"it {_UNREADY[state]}"
     if not server["connected"]:
         return "it has lost its connection to the view service"
+    if _is_lost(document):
+        return (
+            "every server that held the data has stopped or was restarted, so none can "
+            "become primary; `understudy status` says what to do"
+        )
     view = document["view"]
     if state == "primary" and view["founding"] and not view["acknowledged"]:
         return "its view is a founding one and not acknowledged"
@@ -87,7 +92,7 @@ def obstacle_to_stopping(document: dict[str, Any], name: str) -> str:
         return "the view service has lost its memory; nobody could take over"
     view = document["view"]
     unfounded = view["founding"] and not view["acknowledged"]
-    if name not in view["eligible"] or unfounded:
+    if name not in view["eligible"] or unfounded or _is_lost(document):
         return ""
     for other in view["eligible"]:
         found = _server(document, other)
@@ -108,6 +113,12 @@ OBSTACLES: Final[dict[str, Callable[[dict[str, Any], str], str]]] = {
     "serve": obstacle_to_serving,
     "stop": obstacle_to_stopping,
 }
+
+
+def _is_lost(document: dict[str, Any]) -> bool:
+    """Whether nothing that was answered is in any server that may still live."""
+    waiting = document["waiting"]
+    return waiting is not None and waiting["code"] == "lost"
 
 
 def _server(document: dict[str, Any], name: str) -> dict[str, Any] | None:

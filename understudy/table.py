@@ -54,7 +54,10 @@ def head_lines(document: dict[str, Any]) -> list[str]:
             "view; do not restart the servers: they hold the data"
         )
     elif waiting is not None and waiting["code"] == "lost":
-        head = "the data is lost: no server that held it can call again"
+        head = (
+            "what was written, if anything, is lost: every server that held it has "
+            "stopped or was restarted"
+        )
     else:
         return [view_line(view)]
     if view["primary"] is None:

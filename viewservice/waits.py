@@ -31,6 +31,11 @@ WAITS: Final = {
     "address": "a server publishes an address that is of no use to others",
 }
 
+#: What to do when no server holds the data any more.
+_ANEW: Final = (
+    "stop the view service, start it once with --new-cluster, and restart every server"
+)
+
 
 def waiting(
     views: Views,
@@ -134,16 +139,17 @@ def _nobody_eligible(views: Views) -> Wait:
             f"{holds}; all goes on when {_or(hoped)} calls again, with its memory. Do "
             f"not restart {'it' if one else 'them'} while a process may still live. If "
             f"{'its process has' if one else 'the processes of all of them have'} "
-            "ended, the data is lost: start the view service with --new-cluster, and "
-            "the servers again"
+            f"ended, the data is lost: {_ANEW}"
         )
         return Wait(tuple(hoped), "primary", text)
     if stopping:
         text = f"{holds}; the data is lost when {_or(stopping)} has ended"
         return Wait(tuple(stopping), "primary", text)
+    # Whether there was any is known to a primary alone: it answers without the view
+    # service, and what it reports may be an interval old.
     text = (
-        f"{holds}, and the data is lost. To begin again, empty: start the view service "
-        "with --new-cluster, and the servers again"
+        f"{holds}, and what was written, if anything, is lost. To begin again, empty: "
+        f"{_ANEW}"
     )
     return Wait((), "lost", text)
 
