@@ -30,6 +30,7 @@ from pbserver.outbox import Link, Outbox
 from pbserver.primary import Primary
 from pbserver.sessions import Sessions
 from pbserver.transfer import Job
+from wire.bounds import TEXT_MAX, shortened
 from wire.messages import (
     NO_VIEW,
     Accepted,
@@ -408,6 +409,12 @@ class Replica:
         """Why this process can be no backup."""
         return self.role.unable if isinstance(self.role, Backup) else None
 
+    @property
+    def _failure(self) -> str | None:
+        if self.diverged is not None:
+            return f"diverged: {self.diverged}"
+        return self.unable
+
     def take_news(self) -> bool:
         """Is there something that the view service should hear at once?"""
         news, self._adopted = self._adopted, False
@@ -440,6 +447,9 @@ class Replica:
         transfer_bytes = None
         if isinstance(role, Primary):
             waiting, transfer_bytes = role.waiting(), role.transfer_bytes
+        elif (failure := self._failure) is not None:
+            # This process ends, and its last ping says why.
+            waiting = Wait((), "failed", shortened(failure, TEXT_MAX))
         elif isinstance(role, Backup) and role.link is None:
             assert role.view.primary is not None
             waiting = Wait((role.view.primary.name,), "primary", "to greet this backup")

@@ -154,6 +154,17 @@ def test_what_a_stranger_calls_itself_does_not_control_the_terminal():
     assert any("s1\\x1b[2J\\nview 9" in line for line in lines)
 
 
+def test_status_names_a_server_that_has_failed():
+    text = "diverged: the answers up to entry 2 give 0 here, and 1 at the primary"
+    failed = {"for": [], "code": "failed", "text": text}
+    lines = status_lines(
+        document(servers=[server("s1", "dead", waiting=failed)]), TODAY
+    )
+    [line] = [line for line in lines if line.startswith("s1 ")]
+    assert line.endswith(f"failed: {text}")
+    assert "waits" not in line
+
+
 def test_status_says_what_was_left_out():
     lines = status_lines(document(cut="the history but for its end"), "2026-11-28")
     assert "left out, for it would not fit: the history but for its end" in lines

@@ -48,6 +48,7 @@ from wire.messages import (
     SessionOpened,
     SnapshotPart,
     View,
+    Wait,
     view_number,
 )
 
@@ -1044,6 +1045,8 @@ def test_a_backup_that_answers_differently_stops() -> None:
     diverged = table["B"].diverged
     assert diverged is not None
     assert "entry 1" in diverged
+    # The last ping reports it, for `status`.
+    assert table["B"].report.waiting == Wait((), "failed", f"diverged: {diverged}")
 
 
 def test_what_a_backup_holds_it_says_before_it_applies_anything() -> None:

@@ -27,6 +27,7 @@ from wire.messages import (
     OpenSession,
     QueryAnswer,
     SnapshotHave,
+    Wait,
 )
 
 
@@ -540,6 +541,7 @@ def test_a_machine_that_cannot_be_restored_is_not_used() -> None:
     assert said == Goodbye("protocol", f"snapshot: {text}")
     assert table["C"].history.commit == 0
     assert table["C"].unable == f"the primary's snapshot is of no use here: {text}"
+    assert table["C"].report.waiting == Wait((), "failed", table["C"].unable)
 
 
 class SealedCut:

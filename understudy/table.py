@@ -162,8 +162,9 @@ def _note(server: dict[str, Any]) -> str:
     notes = []
     if server.get("transfer_bytes") is not None:
         notes.append(f"transfer: {server['transfer_bytes'] / 1e6:.1f} MB")
-    if server.get("waiting") is not None:
-        notes.append(f"waits: {server['waiting']['text']}")
+    if (wait := server.get("waiting")) is not None:
+        word = "failed" if wait["code"] == "failed" else "waits"
+        notes.append(f"{word}: {wait['text']}")
     if _is_seen_elsewhere(server["address"], server.get("calls_from")):
         notes.append(f"calls from {server['calls_from']}")
     if server.get("address_doubt") is not None:
