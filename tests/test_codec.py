@@ -383,14 +383,14 @@ def test_nobody_says_what_is_not_theirs_to_say(pair, data):
     frame = encode(data.draw(st.one_of([OF_EACH[kind] for kind in others])))
     decoder = Decoder(speaker, listener)
     decoder.feed(encode(hello(speaker)))
-    with pytest.raises(ProtocolError, match=f"a {speaker} may not say") as refused:
+    with pytest.raises(ProtocolError, match=f"an? {speaker} may not say") as refused:
         decoder.feed(frame)
     assert refused.value.reason == "protocol"
 
 
 def test_a_view_service_where_a_server_was_called():
     """A dialler that reaches the wrong port learns it from the Hello."""
-    with pytest.raises(ProtocolError, match="a server is expected there") as refused:
+    with pytest.raises(ProtocolError, match="'server' is expected there") as refused:
         Decoder(SERVER, CLERK).feed(encode(hello(VIEW_SERVICE)))
     assert refused.value.reason == "role"
 
@@ -398,9 +398,22 @@ def test_a_view_service_where_a_server_was_called():
 def test_a_role_without_business_here():
     """A view service calls nobody; who could pass for one could depose a primary."""
     for listener in VIEW_SERVICE, SERVER:
-        with pytest.raises(ProtocolError, match="'view service' has no business") as no:
+        with pytest.raises(ProtocolError, match="the role 'view service'") as no:
             Decoder(None, listener).feed(encode(hello(VIEW_SERVICE)))
         assert no.value.reason == "role"
+
+
+def test_texts_about_an_observer_are_english():
+    decoder = Decoder(None, SERVER)
+    decoder.feed(encode(hello(OBSERVER)))
+    with pytest.raises(ProtocolError, match="an observer may not say this"):
+        decoder.feed(encode(Watch()))
+    decoder = Decoder(OBSERVER, SERVER)
+    decoder.feed(encode(hello(OBSERVER)))
+    with pytest.raises(ProtocolError, match="the limit for an observer"):
+        decoder.feed(b"\xff\xff\xff\xff")
+    with pytest.raises(ProtocolError, match="the other end has the role 'observer'"):
+        Decoder(CLERK, SERVER).feed(encode(hello(OBSERVER)))
 
 
 def test_the_length_alone_is_enough_to_refuse():

@@ -189,7 +189,7 @@ class Decoder:
             return self._feed(data)
         except _NONSENSE as error:
             raise ProtocolError(
-                "protocol", f"a {self._speaker or 'caller'} may not say this: {error}"
+                "protocol", f"{self._who()} may not say this: {error}"
             ) from error
 
     def _feed(self, data: bytes) -> list[Message]:
@@ -279,14 +279,15 @@ class Decoder:
         """Who speaks to whom once the speaker has said what it is."""
         if self._speaker is None:
             if role not in _CALLERS:
-                raise ProtocolError("role", f"a {role!r} has no business calling")
+                raise ProtocolError("role", f"the role {role!r} has no business here")
             pair = parts(role, self._listener)
         else:
             pair = self._speaker, self._listener
         expected = SERVER if pair[0] in {PRIMARY, BACKUP} else pair[0]
         if role != expected:
             raise ProtocolError(
-                "role", f"the other end is a {role!r}; a {expected} is expected there"
+                "role",
+                f"the other end has the role {role!r}; {expected!r} is expected there",
             )
         self._speaker = pair[0]
         return pair
@@ -296,8 +297,13 @@ class Decoder:
         return ProtocolError(
             "too long",
             f"a frame of {length} bytes is over {self._limit - 4}, which is the "
-            f"limit for a {self._speaker or 'caller'}{when}",
+            f"limit for {self._who()}{when}",
         )
+
+    def _who(self) -> str:
+        """The speaker, with its article."""
+        who = self._speaker or "caller"
+        return f"{'an' if who[0] in 'aeiou' else 'a'} {who}"
 
 
 def _no_version(theirs: str) -> ProtocolError:
