@@ -36,6 +36,7 @@ from pbserver.transfer import Job
 from wire.addresses import normal_address
 from wire.bounds import MACHINE_MAX, NAME_MAX
 from wire.daemon import (
+    CONNECTIONS_LIMIT,
     DaemonOptions,
     begin,
     check_endpoint,
@@ -43,6 +44,7 @@ from wire.daemon import (
     on_next_stop,
     places,
     turn_end,
+    whole_number,
 )
 from wire.invariants import guard
 from wire.links import Link, Listener
@@ -79,6 +81,14 @@ SPINNING = "microseconds to look again before sleeping, if events come faster"
 _log = get_logger("pbserver.service")
 
 
+#: Whole numbers, and the least and the most that each may be.
+_RANGES = {
+    "connections": (1, CONNECTIONS_LIMIT),
+    "connections-per-address": (1, CONNECTIONS_LIMIT),
+    "spin-us": (0, SPIN_US_MAX),
+}
+
+
 class Options(DaemonOptions):
     """What an operator types after ``twistd pbserver``."""
 
@@ -94,9 +104,9 @@ class Options(DaemonOptions):
         ["listen", "l", None, "where to listen, such as tcp:7401:interface=127.0.0.1"],
         ["advertise", "a", None, ADVERTISE],
         ["machine", "m", DEFAULT_MACHINE, "the state machine, package.module:factory"],
-        ["connections", None, CONNECTIONS_MAX, "how many clerks may be connected", int],
-        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, PER_ADDRESS, int],
-        ["spin-us", None, SPIN_US, SPINNING, int],
+        ["connections", None, CONNECTIONS_MAX, "how many clerks may be connected"],
+        ["connections-per-address", None, CONNECTIONS_PER_PEER_MAX, PER_ADDRESS],
+        ["spin-us", None, SPIN_US, SPINNING],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -123,12 +133,8 @@ class Options(DaemonOptions):
                 f"--machine: {self['machine']!r} has more than {MACHINE_MAX} characters"
             )
         check_endpoint("--listen", self["listen"])
-        for option in ("connections", "connections-per-address"):
-            if self[option] < 1:
-                raise usage.UsageError(f"--{option}: {self[option]} is less than 1")
-        if not 0 <= self["spin-us"] <= SPIN_US_MAX:
-            text = f"{self['spin-us']} is not between 0 and {SPIN_US_MAX}"
-            raise usage.UsageError(f"--spin-us: {text}")
+        for option, (least, most) in _RANGES.items():
+            self[option] = whole_number(option, str(self[option]), least, most)
         if self["advertise"] is not None:
             self["advertise"] = _address("--advertise", self["advertise"])
             if text := family_fault(self["listen"], self["advertise"]):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import SUPPRESS
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from tests.documents import blocks, read
 from tests.processes import ROOT, Service, service, understudy, wait_for
 from understudy.main import MODULES, main
+from understudy.options import _parser, parse
 from understudy.status import is_safe
 from wire.codec import Decoder, encode
 from wire.messages import (
@@ -490,6 +492,11 @@ WRONG = {
     "a wait for nothing": (("status", "--wait", "godot"), "godot"),
     "no servers": (("up", "--servers", "0"), "'0'"),
     "a port too large": (("up", "--base-port", "99999"), "'99999'"),
+    "an option of another command": (("get", "k", "--limit", "3"), "--limit"),
+    "a key that begins with a dash": (("get", "-key"), "get -- -key"),
+    "a value that begins with a dash": (("put", "k", "-v"), "put -- k -v"),
+    "a value in between": (("cas", "k", "-a", "b"), "cas -- k -a b"),
+    "a prefix that begins with a dash": (("scan", "--prefix", "-x"), "--prefix=-x"),
     "a picture nowhere": (("demo", "--picture", "/nowhere/at/all.svg"), "/nowhere/at"),
 }
 
@@ -505,6 +512,24 @@ def test_usage(name, capsys):
     said = capsys.readouterr()
     assert what in said.err
     assert said.out == ""
+
+
+def test_a_usage_error_without_a_dash_speaks_of_none(capsys):
+    for typed in ("get",), ("get", "k", "l"), ("get", "--views", "x"), ("status", "-x"):
+        with pytest.raises(SystemExit):
+            parse(typed)
+        assert "begins with a dash" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noun", MODULES)
+def test_help_has_the_default_of_every_option(noun, capsys):
+    """Of each that has one: an option without a value is off by default."""
+    main(["help", noun])
+    words = " ".join(capsys.readouterr().out.split())
+    _, nouns = _parser()
+    for action in nouns[noun]._actions:
+        if action.default not in {None, False, SUPPRESS} or action.nargs == "?":
+            assert f"(default: {action.default})" in words, action.dest
 
 
 @pytest.mark.parametrize("typed", [(), ("help",), ("--help",)])

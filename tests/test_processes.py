@@ -68,6 +68,41 @@ USAGE = {
         "'all'",
     ),
     "viewservice: something more": ("viewservice", ["now"], "'now'"),
+    "viewservice: a port that is a word": (
+        "viewservice",
+        ["--listen", "tcp:abc"],
+        "'tcp:abc' ('abc' is no number)",
+    ),
+    "viewservice: a port that is missing": (
+        "viewservice",
+        ["--listen", "tcp"],
+        "'tcp' (a part is missing or not known)",
+    ),
+    "viewservice: an unknown part": (
+        "viewservice",
+        ["--listen", "tcp:1:where=2"],
+        "'tcp:1:where=2' (a part is missing or not known)",
+    ),
+    "viewservice: a port that does not exist": (
+        "viewservice",
+        ["--listen", "tcp:65536"],
+        "'tcp:65536' (65536 is no port from 0 to 65535)",
+    ),
+    "pbserver: something more": (
+        "pbserver",
+        ["--name", "s1", "--listen", LOOPBACK, "now"],
+        "'now'",
+    ),
+    "pbserver: something before": (
+        "pbserver",
+        ["now", "--name", "s1", "--listen", LOOPBACK],
+        "'now'",
+    ),
+    "pbserver: a word for a limit": (
+        "pbserver",
+        ["--name", "s1", "--listen", LOOPBACK, "--connections-per-address", "all"],
+        "--connections-per-address: 'all'",
+    ),
     "viewservice: gate": ("viewservice", ["--ack-gate", "open"], "'open'"),
     "viewservice: state or none": (
         "viewservice",
@@ -95,17 +130,17 @@ USAGE = {
     "pbserver: nobody may call": (
         "pbserver",
         ["--name", "s1", "--listen", LOOPBACK, "--connections", "0"],
-        "--connections: 0",
+        "--connections: '0'",
     ),
     "pbserver: more than a moment": (
         "pbserver",
         ["--name", "s1", "--listen", LOOPBACK, "--spin-us", "10001"],
-        "--spin-us: 10001",
+        "--spin-us: '10001'",
     ),
     "pbserver: no number": (
         "pbserver",
         ["--name", "s1", "--listen", LOOPBACK, "--spin-us", "long"],
-        "'long'",
+        "--spin-us: 'long'",
     ),
     "pbserver: a name that no terminal should see": (
         "pbserver",

@@ -10,9 +10,10 @@ import argparse
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from wire.addresses import normal_address
 
@@ -42,9 +43,48 @@ _HELP: Final = "help"
 class _Parser(argparse.ArgumentParser):
     """Says what was wrong first, and how to go on; exit code 2."""
 
+    #: What it was given to parse.
+    typed: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, which calls this for the parser of a command, too."""
+        self.typed = tuple(args or ())
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         usage = self.format_usage().strip()
-        self.exit(2, f"{self.prog}: {message}\n{usage}\nTry: {self.prog} --help\n")
+        hint = self._dash_hint() or f"Try: {self.prog} --help"
+        self.exit(2, f"{self.prog}: {message}\n{usage}\n{hint}\n")
+
+    def _dash_hint(self) -> str:
+        """How to write a key or value that begins with a dash, if one seems to have
+        been meant; else "".  argparse considers it an option."""
+        known, words, options = self._option_string_actions, list[str](), list[str]()
+        typed = iter(self.typed)
+        for word in typed:
+            option = known.get(word.partition("=")[0])
+            if option is None:
+                words.append(word)
+                continue
+            options.append(word)
+            if option.nargs is not None or "=" in word:
+                continue  # No value follows.
+            value = next(typed, "")
+            if value.startswith("-") and value not in known:
+                return f"A value that begins with a dash: {word}={shlex.quote(value)}"
+            options.append(value)
+        takes = self._get_positional_actions()
+        least = sum(each.nargs != "?" for each in takes)
+        most = sum(2 if each.nargs == "+" else 1 for each in takes)
+        is_dashed = any(each.startswith("-") and each != "-" for each in words)
+        if (
+            _NO_MORE_OPTIONS in words
+            or not is_dashed
+            or not least <= len(words) <= most
+        ):
+            return ""
+        line = f"{self.prog} {shlex.join([*options, _NO_MORE_OPTIONS, *words])}"
+        return f"What begins with a dash and is no option comes after --: {line}"
 
 
 #: Adds a noun, with what it does in a few words.
@@ -57,6 +97,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser, nouns = _parser()
     if not typed or typed[0] == _HELP:
         _help(parser, nouns, typed[1:])
+    options: argparse.Namespace
     options, rest = parser.parse_known_args(typed)
     noun = nouns[options.noun]
     if rest:
@@ -198,13 +239,28 @@ def _add_key_commands(noun: _Noun) -> None:
 
     incr = noun("incr", "add to a number; prints the new one")
     incr.add_argument("key", metavar="K", type=os.fsencode)
-    incr.add_argument("by", metavar="BY", type=_integer, nargs="?", default=1)
+    incr.add_argument(
+        "by",
+        metavar="BY",
+        type=_integer,
+        nargs="?",
+        default=1,
+        help="how much to add (default: 1)",
+    )
 
     scan = noun("scan", "print keys and values in order: KEY, tab, VALUE, escaped")
-    scan.add_argument("--prefix", metavar="P", type=os.fsencode)
+    scan.add_argument(
+        "--prefix", metavar="P", type=os.fsencode, help="keys that begin with it"
+    )
     scan.add_argument("--start", metavar="A", type=os.fsencode, help="from this key on")
     scan.add_argument("--end", metavar="B", type=os.fsencode, help="up to before it")
-    scan.add_argument("--limit", type=_positive, default=100, metavar="N")
+    scan.add_argument(
+        "--limit",
+        type=_positive,
+        default=100,
+        metavar="N",
+        help="at most so many keys (default: 100)",
+    )
 
 
 def _add_cluster_commands(noun: _Noun) -> None:
@@ -221,8 +277,8 @@ def _add_cluster_commands(noun: _Noun) -> None:
         "--to",
         choices=["serve", "stop"],
         default="serve",
-        help="serve (default): it is primary, backup with everything, or idle; stop: "
-        "another living server holds everything that was answered",
+        help="serve: it is primary, backup with everything, or idle; stop: another "
+        "living server holds everything that was answered (default: serve)",
     )
     ready.add_argument(
         "--wait", action="store_true", help="wait until it is, at most --timeout"
@@ -233,13 +289,20 @@ def _add_cluster_commands(noun: _Noun) -> None:
 
 def _add_local_commands(noun: _Noun) -> None:
     up = noun("up", "a view service and servers on this machine, until Ctrl-C")
-    up.add_argument("--servers", type=_servers, default=3, metavar="N")
+    up.add_argument(
+        "--servers",
+        type=_servers,
+        default=3,
+        metavar="N",
+        help="how many servers (default: 3)",
+    )
     up.add_argument(
         "--base-port",
         type=_base_port,
         default=7400,
         metavar="P",
-        help="the view service listens on P, server N on P+N; 0: on any (default 7400)",
+        help="the view service listens on P, server N on P+N; 0: on any "
+        "(default: 7400)",
     )
 
     demo = noun("demo", "kill, pause and restart servers under load; check everything")

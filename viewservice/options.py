@@ -11,7 +11,12 @@ from attrs import field, frozen
 from twisted.python import usage
 
 from wire.bounds import BACKUPS_MAX, DEAD_PINGS_MAX, PING_INTERVAL_MS_MAX
-from wire.daemon import DaemonOptions, check_endpoint
+from wire.daemon import (
+    CONNECTIONS_LIMIT,
+    DaemonOptions,
+    check_endpoint,
+    whole_number,
+)
 from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, Places
 
 DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
@@ -23,8 +28,8 @@ _RANGES: Final = {
     "ping-interval-ms": (5, PING_INTERVAL_MS_MAX),
     "dead-pings": (3, DEAD_PINGS_MAX),
     "backups": (0, BACKUPS_MAX),
-    "connections": (1, 1_000_000),
-    "connections-per-address": (1, 1_000_000),
+    "connections": (1, CONNECTIONS_LIMIT),
+    "connections-per-address": (1, CONNECTIONS_LIMIT),
 }
 
 
@@ -56,16 +61,11 @@ class Options(DaemonOptions):
           " file aside, dated, and begin anew")],
     ]  # fmt: skip
 
-    def parseArgs(self, *rest: str) -> None:  # noqa: N802 -- as Twisted calls it
-        """There are only options."""
-        if rest:
-            raise usage.UsageError(f"not an option: {rest[0]!r}; see --help")
-
     def postOptions(self) -> None:
         """Check what was typed, before anything is begun."""
         check_endpoint("--listen", self["listen"])
         for option, (least, most) in _RANGES.items():
-            self[option] = _whole(option, str(self[option]), least, most)
+            self[option] = whole_number(option, str(self[option]), least, most)
         if self["ack-gate"] not in {"narrow", "strict"}:
             raise usage.UsageError(
                 f"--ack-gate: {self['ack-gate']!r} is neither narrow nor strict"
@@ -103,12 +103,3 @@ class Settings:
         dead_s = self.dead_pings * self.ping_interval_ms / 1000
         margin_s = CONNECT_S + max(HELLO_S, dead_s) + REDIAL_S + dead_s
         return math.ceil(margin_s * 1000 / self.ping_interval_ms)
-
-
-def _whole(option: str, text: str, least: int, most: int) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
-    if not least <= number <= most:
-        raise usage.UsageError(
-            f"--{option}: {text!r} is no whole number from {least} to {most}"
-        )
-    return number

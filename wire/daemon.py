@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import resource
 import signal
 import sys
@@ -49,6 +50,13 @@ TURN_S: Final = 0.01
 #: The most that fits into the status which twistd's parent process reads.
 _STATUS_BYTES: Final = 100
 
+#: The most connections that can be asked for.
+CONNECTIONS_LIMIT: Final = 1_000_000
+
+#: How `int` refuses a text, and the port of an endpoint on TCP.
+_NO_NUMBER: Final = re.compile(r"invalid literal for int\(\) with base \d+: (.*)")
+_PORT: Final = re.compile(r"tcp6?:(?:port=)?([+-]?[0-9]+)(?=:|$)")
+
 _log = get_logger("wire.daemon")
 #: Why this process cannot go on; told once.
 _failures: list[str] = []
@@ -62,6 +70,11 @@ class DaemonOptions(Options):
 
     #: The plugin's name, as it is typed.
     daemon = ""
+
+    def parseArgs(self, *rest: str) -> None:  # noqa: N802 -- as Twisted calls it
+        """There are only options."""
+        if rest:
+            raise UsageError(f"not an option: {rest[0]!r}; see --help")
 
     def parseOptions(self, options: Any = None) -> None:  # noqa: N802 -- Twisted's
         """Parse, and exit if what was typed makes no sense; raise UsageError
@@ -88,11 +101,36 @@ def check_endpoint(option: str, endpoint: str) -> None:
 
     try:
         serverFromString(reactor, endpoint)
+        why = _port_fault(endpoint)
+    except TypeError:  # of the function that takes the parts as its arguments
+        why = "a part is missing or not known"
     except Exception as error:  # noqa: BLE001 -- endpoint plugins raise anything
+        found = _NO_NUMBER.fullmatch(str(error))
+        why = f"{found[1]} is no number" if found else str(error)
+    if why:
         raise UsageError(
-            f"{option}: not an endpoint: {endpoint!r} ({error});"
+            f"{option}: not an endpoint: {endpoint!r} ({why});"
             " write for example tcp:7400:interface=127.0.0.1"
-        ) from None
+        )
+
+
+def _port_fault(endpoint: str) -> str:
+    """Why nothing can listen on the port of *endpoint*; "" if that does not show."""
+    found = _PORT.match(endpoint)
+    if found is None or 0 <= int(found[1]) <= 65535:
+        return ""
+    return f"{found[1]} is no port from 0 to 65535"
+
+
+def whole_number(option: str, text: str, least: int, most: int) -> int:
+    """*text* as a number.  Raise UsageError, with the value, if it is none from
+    *least* to *most*."""
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+    if not least <= number <= most:
+        raise UsageError(
+            f"--{option}: {text!r} is no whole number from {least} to {most}"
+        )
+    return number
 
 
 def begin(reactor: Any, spin_us: int = 0) -> None:
