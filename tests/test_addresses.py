@@ -17,6 +17,7 @@ from wire.addresses import (
     is_wildcard,
     normal_address,
     parse_address,
+    readable,
     split_address,
 )
 
@@ -163,3 +164,23 @@ def test_what_a_host_shows(host, expected):
     assert expected == (family(host), confined(host))
     assert is_loopback(host) == (expected[1] == "a loopback address")
     assert not is_wildcard(host)
+
+
+READABLE = {
+    "tcp:127.0.0.1:7400": "tcp:127.0.0.1:7400",
+    "tcp:\\:\\:1:7400": "tcp:[::1]:7400",
+    "s1 at tcp:fd00\\:\\:a\\:1:7401, s2 at tcp:\\:\\:ffff\\:10.0.0.1:1": (
+        "s1 at tcp:[fd00::a:1]:7401, s2 at tcp:[::ffff:10.0.0.1]:1"
+    ),
+    "tcp:7400:interface=\\:\\:1": "tcp:7400:interface=\\:\\:1",
+    "tcp:a\\:1": "tcp:a\\:1",
+    "a key \\: of someone": "a key \\: of someone",
+}
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_people_read_the_form_with_brackets(text: str) -> None:
+    assert readable(text) == READABLE[text]
+    for word in READABLE[text].split():
+        if "[" in word:
+            assert normal_address(word.rstrip(",")) in text

@@ -165,6 +165,16 @@ def test_a_terminal_gets_words():
     assert "{" not in stream.getvalue()
 
 
+def test_a_terminal_gets_an_ipv6_address_in_brackets():
+    stream = io.StringIO()
+    lines = Lines(stream, is_terminal=True)
+    with capturedLogs() as captured:
+        get_logger("x").info("link.made", address="tcp:\\:\\:1:7400", port=7400)
+    lines(captured[0])
+    assert "tcp:[::1]:7400" in stream.getvalue()
+    assert "\\" not in stream.getvalue()
+
+
 # -- twistd ---------------------------------------------------------------------
 
 TAC = """

@@ -9,14 +9,15 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from understudy import status
+from understudy import status, verify
 from understudy.notes import Notes
 from understudy.options import parse
 from understudy.outcome import UNAVAILABLE, Ended
 from understudy.status import is_safe, is_serving
 from understudy.table import change_lines, clock, columns, status_lines, view_line
-from understudy.text import as_json, escaped, shown
-from wire.messages import StatusIs
+from understudy.text import as_json, complain, escaped, shown
+from understudy.verify import Comparison
+from wire.messages import DigestIs, Member, StatusIs, View
 
 ESCAPED = {
     b"": "",
@@ -163,6 +164,24 @@ def test_status_names_a_server_that_has_failed():
     [line] = [line for line in lines if line.startswith("s1 ")]
     assert line.endswith(f"failed: {text}")
     assert "waits" not in line
+
+
+@pytest.mark.parametrize("names", [("A",), ("A", "B")])
+def test_verify_of_an_empty_cluster_has_no_empty_column(names):
+    nothing = {name: DigestIs(0, 0, b"") for name in names}
+    [line] = verify._lines(Comparison(View(2, Member("A", 1, "tcp:a:1")), 0, nothing))
+    assert line == "ok: no operation was executed yet, so no states differ (view 2)"
+
+
+def test_an_ipv6_address_is_shown_with_brackets(capsys):
+    found = document(servers=[server("s1", "idle", address="tcp:\\:\\:1:7401")])
+    found["waiting"] = {"for": [], "code": "x", "text": "s1 at tcp:fd00\\:\\:1:7401"}
+    text = "\n".join(status_lines(found, TODAY))
+    assert "tcp:[::1]:7401" in text
+    assert "tcp:[fd00::1]:7401" in text
+    assert "\\" not in text
+    complain("no connection to tcp:\\:\\:1:7400")
+    assert capsys.readouterr().err == "no connection to tcp:[::1]:7400\n"
 
 
 def test_status_says_what_was_left_out():

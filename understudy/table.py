@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from wire.addresses import as_ip, host_of, is_loopback
+from wire.addresses import as_ip, host_of, is_loopback, readable
 
 #: The newest changes that are shown; ``--json`` has them all.
 CHANGES_SHOWN: Final = 5
@@ -99,8 +99,10 @@ def cause_text(cause: dict[str, Any]) -> str:
 
 
 def _printable(line: str) -> str:
-    """*line* with all that is no printable character escaped: names and texts come
-    from whatever has called the view service, and must not control a terminal."""
+    """*line* for people, with all that is no printable character escaped: names and
+    texts come from whatever has called the view service, and must not control a
+    terminal."""
+    line = readable(line)
     if line.isprintable():
         return line
     return "".join(
@@ -139,7 +141,7 @@ def _row(server: dict[str, Any]) -> tuple[str, ...]:
     return (
         server["name"],
         server["state"],
-        server["address"],
+        readable(server["address"]),
         server["incarnation"][:8],
         str(server["silent_ticks"]),
         str(position["commit"]),

@@ -16,6 +16,7 @@ import sys
 from base64 import b64encode
 from typing import Any, Final
 
+from wire.addresses import readable
 from wire.output import is_utf8
 
 
@@ -93,5 +94,5 @@ def say_bytes(data: bytes) -> None:
 def complain(text: str) -> None:
     """One line on standard error, if that can be written to."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(readable(text) + "\n")
         sys.stderr.flush()

@@ -228,6 +228,9 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 def _lines(comparison: Comparison) -> list[str]:
     names = " and ".join(comparison.answers)
     where = f"view {comparison.view.counter}, index {comparison.index}"
+    if comparison.index == 0:
+        view = comparison.view.counter
+        return [f"ok: no operation was executed yet, so no states differ (view {view})"]
     if len(comparison.answers) == 1:
         verdict = f"ok, but there is only {names} to compare ({where})"
     elif comparison.is_same:

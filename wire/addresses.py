@@ -34,6 +34,9 @@ _LOOPBACK_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 
+#: An address with an IPv6 address, in the form that is sent.
+_ESCAPED: Final = re.compile(r"tcp:((?:[0-9A-Fa-f.]|\\:)+):([0-9]+)")
+
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 IPV4: Final = "IPv4"
@@ -85,6 +88,17 @@ def format_address(host: str, port: int) -> str:
 def normal_address(text: str) -> str:
     """*text* in the one form that is sent.  Raises ValueError as `parse_address`."""
     return format_address(*parse_address(text))
+
+
+def readable(text: str) -> str:
+    """*text* for people: each IPv6 address in it in brackets, which are accepted
+    wherever an address is typed, and need no backslashes in a shell."""
+    return _ESCAPED.sub(_in_brackets, text)
+
+
+def _in_brackets(found: re.Match[str]) -> str:
+    host = found[1].replace("\\:", ":")
+    return f"tcp:[{host}]:{found[2]}" if ":" in host and _is_ipv6(host) else found[0]
 
 
 def as_ip(host: str) -> IP | None:

@@ -31,6 +31,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
 from zope.interface import implementer
 
+from wire.addresses import readable
 from wire.output import escape_on
 
 #: Keys of a Twisted event that carry one of ours: its name and its values.
@@ -166,7 +167,11 @@ def _json(line: dict[str, Any]) -> str:
 
 def _words() -> Any:
     render = structlog.dev.ConsoleRenderer()
-    return lambda line: render(None, "", line)
+    return lambda line: render(None, "", {k: _readable(v) for k, v in line.items()})
+
+
+def _readable(value: Any) -> Any:
+    return readable(value) if isinstance(value, str) else value
 
 
 # -- twistd -----------------------------------------------------------------------
