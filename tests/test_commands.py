@@ -262,6 +262,29 @@ def test_servers_that_are_stopped_are_the_trouble(tmp_path):
         assert f"{primary} is stopped" in asked
 
 
+def test_the_only_server_of_an_empty_cluster_is_restarted(tmp_path):
+    """What a new user sees who starts one server and restarts it."""
+    with service(tmp_path, ("s1",)) as running:
+        assert running.command("status", "--wait", "acknowledged").returncode == 0
+        empty = running.command("verify").stdout.decode()
+        assert empty.startswith("ok: no operation was executed yet")
+        assert empty.count("\n") == 1
+        running["s1"].kill()
+        running["s1"].start()
+        wait_for(lambda: b"idle" in running.command("status").stdout, "the restart")
+        status = running.command("status").stdout.decode()
+        assert status.startswith("what was written, if anything, is lost: ")
+        assert "waiting (lost): only s1 (restarted without its data)" in status
+        assert "start it once with --new-cluster, and restart every server" in status
+        done = running.command("put", "k", "v", "--timeout", "1")
+        assert done.returncode == 4
+        assert done.stderr.count(b"`understudy status`") == 1
+        done = running.command("ready", "s1")
+        assert done.returncode == 1
+        assert b"none can become primary" in done.stderr
+        assert running.command("ready", "s1", "--to", "stop").returncode == 0
+
+
 def test_who_says_no_hello_is_not_called_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp:127.0.0.1:{silent.getsockname()[1]}"

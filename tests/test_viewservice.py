@@ -429,7 +429,7 @@ def test_who_was_refused_is_shown_until_it_is_let_in_or_silent(path: Path) -> No
     ] == status["refused"]
     assert status["waiting"]["code"] == "first server"
     assert "A (cluster)" in status["waiting"]["text"]
-    assert "a restarted server is empty" in status["waiting"]["text"]
+    assert "restart the server: it is empty then" in status["waiting"]["text"]
     world.server("A").ping(0)
     assert world.status()["refused"] == []
     Caller(world, old)

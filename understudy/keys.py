@@ -31,6 +31,9 @@ from understudy.running import run
 from understudy.text import as_json, escaped, say, say_bytes, say_json, shown
 from wire.commands import TOO_LARGE, VALUE_BYTES_MAX
 
+#: Where to look next.
+_STATUS: Final = "`understudy status`"
+
 #: How long a clerk may take to say goodbye after its answer, seconds.
 _FAREWELL_S: Final = 0.5
 
@@ -204,4 +207,6 @@ def _why(error: NotExecuted, options: Namespace) -> str:
         return f"{text}. Is the view service at {where} running? ({trouble})"
     if not NOTES.stands(views) and not trouble.startswith("goodbye:"):
         return f"{text}. The view service at {where} was lost: {trouble}"
-    return f"{text}. `understudy status` says what is waited for"
+    if _STATUS in text:
+        return text
+    return f"{text}. {_STATUS} says what is waited for"

@@ -238,7 +238,7 @@ def _lines(comparison: Comparison) -> list[str]:
     else:
         verdict = (
             f"DIFFERENT: {names} do not hold the same state ({where}). The primary's "
-            "is what clerks see; restart whoever differs from it"
+            "is what clerks see; restart each server that differs from it"
         )
     rows = [("server", "state", "answers")]
     rows += [

@@ -107,7 +107,8 @@ def _refused(refused: Sequence[Refusal]) -> str:
         text += (
             ". A server keeps the cluster that it met first, with its data: if that "
             "cluster is the one that you want, stop this view service and start the "
-            "one with its state file; a restarted server is empty"
+            "one with its state file. If not, restart the server: it is empty then, "
+            "and joins this cluster"
         )
     return text
 
@@ -132,7 +133,7 @@ def _nobody_eligible(views: Views) -> Wait:
         else:
             hoped.append(member.name)
             seen.append(f"{member.name} ({server.evidence()[1]})")
-    holds = f"only {', '.join(seen)} held everything that was answered"
+    holds = f"only {' and '.join(seen)} held everything that was answered"
     if hoped:
         one = len(hoped) == 1
         text = (
