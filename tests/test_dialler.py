@@ -455,10 +455,9 @@ def test_with_another_address_the_patience_grows_with_each_round():
 @pytest.mark.parametrize(
     ("dead_pings", "expected_s"), [(3, HELLO_LEAST_S), (8, 0.8), (1000, HELLO_S)]
 )
-def test_with_another_address_it_is_a_dead_time_once_that_is_known(
-    dead_pings, expected_s
-):
-    world = World(ONE, TWO)
+@pytest.mark.parametrize("addresses", [(ONE,), (ONE, TWO)])
+def test_it_is_a_dead_time_once_that_is_known(addresses, dead_pings, expected_s):
+    world = World(*addresses)
     world.dialler.start()
     hello = Hello(VERSION, VIEW_SERVICE, ping_interval_ms=100, dead_pings=dead_pings)
     world.accept(hello)

@@ -48,10 +48,10 @@ SETTLED_S: Final = 1.0
 #: How long a connection to one IP address may take.
 CONNECT_S: Final = 1.0
 
-#: How long the other end may take to say Hello.
+#: How long the other end may take to say Hello: one dead time once that is known,
+#: and at least `HELLO_LEAST_S`.  Until then it is `HELLO_S`, or, if there is another
+#: address to try, `HELLO_LEAST_S`, and twice as long with each round.
 HELLO_S: Final = 5.0
-#: The same, at least, where there is another address to try: there it is one dead
-#: time once that is known, and until then twice as long with each round.
 HELLO_LEAST_S: Final = 0.5
 
 #: How long a lookup is waited for if there is another address to try; if there is
@@ -282,11 +282,13 @@ class Dialler(Factory):
         return link
 
     def _hello_patience_s(self) -> float:
-        if len(self._addresses) == 1:
-            host, port = parse_address(self.address)
-            if len(self._names.known(host, port)) < 2:
-                return self._hello_s
-        patience_s = self._dead_s or HELLO_LEAST_S * 2.0 ** min(self._rounds(), 30)
+        patience_s = self._dead_s
+        if not patience_s:
+            if len(self._addresses) == 1:
+                host, port = parse_address(self.address)
+                if len(self._names.known(host, port)) < 2:
+                    return self._hello_s
+            patience_s = HELLO_LEAST_S * 2.0 ** min(self._rounds(), 30)
         return min(max(HELLO_LEAST_S, patience_s), self._hello_s)
 
     # -- what the link calls --------------------------------------------------------

@@ -75,6 +75,19 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "names-hello-single",
+        "4.14",
+        "a server with one address waits longer for a Hello than the margin allows for",
+        (
+            put(
+                "wire.dialler",
+                "        if not patience_s:\n            if len(self._addresses) == 1:",
+                "        if True:\n            if len(self._addresses) == 1:",
+            ),
+        ),
+        tests=("viewservice_margin", "dialler"),
+    ),
+    Mutant(
         "names-hello-short-for-ever",
         "8",
         "before the dead time is known the patience for a Hello does not grow",
