@@ -13,6 +13,8 @@ import resource
 import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from twisted.internet import tcp
@@ -190,6 +192,49 @@ def test_those_who_always_have_something_to_say_keep_nobody_out(reactor):
     turns = ["".join(told[at : at + 4]) for at in range(0, len(told), 4)]
     assert turns == [turns[0]] * 4
     assert sorted(turns[0]) == ["a", "b", "c", "d"]
+
+
+def test_where_there_is_no_time_for_all_those_come_first_who_are_not_patient(reactor):
+    """A server is heard in each turn, however many clerks always have something to
+    say; and of these, one at least."""
+    turns = turns_of(reactor, slow="abcdef", quick="S")
+    assert all("S" in turn for turn in turns)
+    assert {turn.replace("S", "") for turn in turns} == set("abcdef")
+
+
+def test_those_who_are_patient_are_heard_whoever_else_has_something_to_say(reactor):
+    turns = turns_of(reactor, slow="abcST")
+    patient = [each for turn in turns for each in turn if each in "abc"]
+    assert len(patient) == len(turns)
+    assert set(patient) == set("abc")
+    assert "S" in "".join(turns)
+    assert "T" in "".join(turns)
+
+
+def turns_of(reactor: Any, slow: str, quick: str = "") -> list[str]:
+    """Who is heard in each turn but the first, where all have always something to
+    say; small letters are patient.  Those who are *slow* take two turns' time each."""
+    told: list[str] = []
+
+    def work(name: str) -> None:
+        told.append(name)
+        at_end(lambda: told.append("|"))
+        stop = time.monotonic() + 2 * TURN_S
+        while name in slow and time.monotonic() < stop:
+            pass
+        if len(told) >= 80 and reactor.running:
+            told.append("end")
+            reactor.stop()
+
+    at_end = turn_end(reactor)
+    boxes = {name: Mailbox(lambda name=name: work(name)) for name in slow + quick}
+    for name, box in boxes.items():
+        box.protocol = SimpleNamespace(is_patient=name.islower())
+        reactor.addReader(box)
+        box.far.send(bytes(100 * 100))
+    run(reactor)
+    turns = [turn for turn in "".join(told[: told.index("end")]).split("|") if turn]
+    return turns[1:-1]
 
 
 def test_what_breaks_in_one_connection_ends_that_one(reactor):

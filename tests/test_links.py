@@ -214,6 +214,13 @@ def test_who_did_not_has_as_much_time_again_once():
     assert [Goodbye("silent", "no Hello within 5 s")] == case.said
 
 
+def test_but_no_more_than_it_had_at_first():
+    case = Case()
+    case.clock.advance(3600)
+    case.clock.advance(5.01)
+    assert [Goodbye("silent", "no Hello within 5 s")] == case.said
+
+
 def test_half_a_hello_is_none():
     case = Case()
     case.link.dataReceived(encode(CLERK_HELLO)[:-1])

@@ -182,6 +182,14 @@ def test_strangers_have_as_many_places_as_they_are_given():
     assert [link.transport.disconnecting for link in links] == [True, False, False]
 
 
+def test_clerks_and_observers_are_patient_and_servers_are_not():
+    door = Door()
+    assert not door.connect().is_patient
+    assert door.call(hello=CLERKS_HELLO).is_patient
+    assert door.call(hello=OBSERVERS_HELLO).is_patient
+    assert not door.call(hello=SERVERS_HELLO).is_patient
+
+
 def test_the_most_silent_gives_up_its_place():
     door = Door(clerks=3)
     links = [door.call() for _ in range(3)]

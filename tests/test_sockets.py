@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from twisted.internet import reactor, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
@@ -19,15 +19,18 @@ from tests.recorder import Recorder
 from tests.until import until
 from wire import link as link_module
 from wire import listener as listener_module
+from wire.bounds import HELLO_BYTES_MAX
 from wire.codec import Decoder, encode
 from wire.link import LINGER_S
 from wire.links import Dialler, Link, Listener
-from wire.listener import Places
+from wire.listener import ACCEPTS_MAX, Places
 from wire.messages import (
     CLERK,
     NO_SESSION,
+    OBSERVER,
     SERVER,
     VERSION,
+    DigestAt,
     Goodbye,
     Hello,
     Member,
@@ -45,7 +48,8 @@ def query(number: int, size: int = 0) -> Query:
 
 
 def echo(link: Link, message: Message) -> None:
-    link.send(QueryAnswer(message.id, message.body))
+    if isinstance(message, Query):
+        link.send(QueryAnswer(message.id, message.body))
 
 
 class Server:
@@ -132,6 +136,47 @@ async def test_there_and_back(ends):
     assert expected == client.owner.heard[1:]
     assert link.peer == server.address.removeprefix("tcp:")
     assert link.hello == SERVER_HELLO
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_short_messages_only_a_few_are_taken_in_at_a_time(ends, monkeypatch):
+    server = Server()
+    await server.up()
+    ends += [server]
+    sizes: list[int] = []
+    feed = Decoder.feed
+    monkeypatch.setattr(
+        Decoder, "feed", lambda self, data: sizes.append(len(data)) or feed(self, data)
+    )
+    caller = server.raw()
+    caller.sendall(encode(Hello(VERSION, OBSERVER)) + encode(DigestAt(0)) * 5000)
+    await until(lambda: len(server.owner.heard) > 5000, "all of them")
+    caller.close()
+    assert max(sizes) <= 4 + HELLO_BYTES_MAX
+
+
+@pytest_twisted.ensureDeferred
+async def test_callers_are_taken_in_a_few_at_a_time(ends, monkeypatch):
+    """Also after there were always more than that, which Twisted counts."""
+    server = Server()
+    await server.up()
+    ends += [server]
+    callers = [server.raw() for _ in range(10 * ACCEPTS_MAX)]
+    taken: list[int] = []
+    accept = tcp._accept
+
+    def counted(*args):
+        taken.append(0)
+        for each in accept(*args):
+            taken[-1] += 1
+            yield each
+
+    monkeypatch.setattr(tcp, "_accept", counted)
+    await until(lambda: len(server.listener._strangers) == len(callers), "all of them")
+    for each in callers:
+        each.close()
+    assert sum(taken) == len(callers)
+    assert max(taken) <= ACCEPTS_MAX
 
 
 @pytest_twisted.ensureDeferred

@@ -168,6 +168,11 @@ class Decoder:
         """How much is here of a frame whose end has not arrived."""
         return len(self.rest) + self._filled
 
+    @property
+    def longest_bytes(self) -> int:
+        """The longest frame that may come now, with its length."""
+        return self._limit
+
     def close(self) -> None:
         """Free what is here of an unfinished frame; nothing more is fed."""
         self.rest = bytearray()

@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from select import EPOLLIN
 from typing import Any, Final
@@ -256,10 +256,9 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
     if kind is not EPollReactor:
         return
     poll, selectables = spinning(reactor._poller.poll, spin_us), reactor._selectables
-    act, clock = reactor._doReadOrWrite, time.monotonic
+    act = reactor._doReadOrWrite
     due: list[Callable[[], None]] = []
-    #: What the last turn had no time for: file -> its place.
-    late: dict[int, int] = {}
+    turn = _Turn(selectables)
 
     def iterate(timeout_s: float | None) -> None:
         if due:
@@ -268,18 +267,7 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
             timeout_s = 0
         timeout_s = -1 if timeout_s is None else timeout_s
         events = poll(timeout_s, len(selectables))
-        if late:
-            # epoll reports them again, but in the order of before: those that always
-            # have something to say would keep out the rest.
-            events.sort(key=lambda each: late.get(each[0], len(late)))
-            late.clear()
-        stop_s = clock() + TURN_S
-        waiting = iter(events)
-        for fd, event in waiting:
-            if clock() > stop_s:
-                rest = (fd, *(each for each, _ in waiting))
-                late.update(zip(rest, range(len(rest)), strict=True))
-                break
+        for fd, event in events if len(events) == 1 else turn.of(events):
             # One event may have closed the connection of a later one.
             if (selectable := selectables.get(fd)) is None:
                 continue
@@ -298,6 +286,52 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
 
     reactor.doIteration = iterate
     reactor.at_turn_end = due.append
+
+
+class _Turn:
+    """Which events of a turn are taken in, and in which order.
+
+    Where there was no time for all in the last turn, those come first that others
+    depend on (servers, ports, whoever has not said who he is), then those who are
+    patient, at least one of them; and of equals the one that has waited longest,
+    since epoll reports the same ones first each time.
+    """
+
+    def __init__(self, selectables: Mapping[int, Any]) -> None:
+        self._selectables = selectables
+        #: What the last turn had no time for: file -> its place.
+        self._late: dict[int, int] = {}
+
+    def of(self, events: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Those of *events* for which there is time."""
+        if self._late:
+            events = self._in_order(events)
+            self._late.clear()
+        clock = time.monotonic
+        stop_s = clock() + TURN_S
+        for at, each in enumerate(events):
+            if clock() > stop_s:
+                rest = events[at:]
+                if not any(map(self._is_patient, events[:at])):
+                    owed = next(filter(self._is_patient, rest), None)
+                    if owed is not None:
+                        rest.remove(owed)
+                        yield owed
+                self._late = {fd: place for place, (fd, _) in enumerate(rest)}
+                return
+            yield each
+
+    def _in_order(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        late = self._late
+        last = len(late)
+        return sorted(
+            events,
+            key=lambda each: (self._is_patient(each), late.get(each[0], last)),
+        )
+
+    def _is_patient(self, event: tuple[int, int]) -> bool:
+        link = getattr(self._selectables.get(event[0]), "protocol", None)
+        return getattr(link, "is_patient", False)
 
 
 def _call(due: list[Callable[[], None]]) -> None:

@@ -135,6 +135,9 @@ class Link(Protocol):
     farewell: Goodbye | None = None
     #: ``127.0.0.1:40312``, for logs.
     peer: str = "?"
+    #: Do others come first when there is no time for all in a turn?  Of a caller
+    #: on which nobody's place in a view depends.
+    is_patient: bool = False
     #: Messages of later versions than the other end speaks; they are not sent.
     _unspoken: frozenset[type[Message]] = frozenset()
 
@@ -377,6 +380,7 @@ class Link(Protocol):
             self.peer = str(address)
         if isinstance(self.transport, Connection) and not self.transport.TLS:
             self._socket = self.transport
+            self._bound_reads()
         self.transport.registerProducer(self, True)
         self._wait_for_hello(self._hello_s)
         if self.dialled:
@@ -435,6 +439,7 @@ class Link(Protocol):
         elif message.role == SERVER:
             raise ProtocolError("protocol", "a server must say who it is")
         self.hello = message
+        self._bound_reads()
         if (refusal := self._origin.admit(self)) is not None:
             self.goodbye(refusal.reason, refusal.text)
             return
@@ -453,6 +458,13 @@ class Link(Protocol):
         self._hello_due_s = self._reactor.seconds() + seconds
         self._timer = self._reactor.callLater(seconds, self._silent)
 
+    def _bound_reads(self) -> None:
+        """Read no more at a time than the longest frame has: of short messages
+        only so many are decoded without a look at the time."""
+        if self._socket is not None:
+            longest = self._decoder.longest_bytes
+            self._socket.bufferSize = min(Connection.bufferSize, longest)
+
     def _take_farewell(self, farewell: Goodbye) -> None:
         self.farewell = farewell
         self._why = f"goodbye: {farewell.reason}: {farewell.text}"
@@ -464,7 +476,7 @@ class Link(Protocol):
         self._timer = None
         if late_s > LATE_S:
             # This process stood still, and what was said meanwhile is still unread.
-            self._wait_for_hello(late_s)
+            self._wait_for_hello(min(late_s, self._hello_s))
             return
         text = f"no Hello within {self._hello_s:g} s"
         self._break(ProtocolError("silent", text))

@@ -315,10 +315,76 @@ MUTANTS: Final = (
         (
             put(
                 "wire.daemon",
-                "            events.sort(",
-                "            (lambda **_: None)(",
+                "key=lambda each: (self._is_patient(each), late.get(each[0], last)),",
+                "key=self._is_patient,",
             ),
         ),
         tests=("daemon",),
+    ),
+    Mutant(
+        "turn-urgent",
+        "bounds",
+        "servers wait until all clerks had their turn",
+        (
+            put(
+                "wire.daemon",
+                "(self._is_patient(each), late.get(each[0], last))",
+                "late.get(each[0], last)",
+            ),
+        ),
+        tests=("daemon",),
+    ),
+    Mutant(
+        "turn-patient",
+        "bounds",
+        "clerks are not heard while servers have something to say",
+        (
+            put(
+                "wire.daemon",
+                "if owed is not None:",
+                "if False:",
+            ),
+        ),
+        tests=("daemon",),
+    ),
+    Mutant(
+        "turn-role",
+        "8",
+        "clerks come before servers in a turn",
+        (put("wire.listener", "is_patient = role != SERVER", "is_patient = False"),),
+        tests=("listener",),
+    ),
+    Mutant(
+        "turn-reads",
+        "8",
+        "64 KiB of short messages are decoded without a look at the time",
+        (
+            put(
+                "wire.link",
+                "min(Connection.bufferSize, longest)",
+                "Connection.bufferSize",
+            ),
+        ),
+        tests=("sockets",),
+    ),
+    Mutant(
+        "turn-accepts",
+        "8",
+        "callers are taken in as long as there are more",
+        (
+            put(
+                "wire.listener",
+                "min(port.numberAccepts, ACCEPTS_MAX)",
+                "port.numberAccepts",
+            ),
+        ),
+        tests=("sockets",),
+    ),
+    Mutant(
+        "hello-late",
+        "8",
+        "who is silent is waited for as long as this process stood still",
+        (put("wire.link", "min(late_s, self._hello_s)", "late_s"),),
+        tests=("links",),
     ),
 )
