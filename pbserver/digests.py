@@ -5,6 +5,9 @@ Pure.  A digest is of the state at one exact index.  It begins when that index i
 applied, and is computed piece by piece while more is applied.  One is computed
 at a time: a question whose index comes meanwhile waits as long as the state
 stands there, and is answered without a digest when it moves on.
+
+Questions are short, and one read brings thousands.  So one question of a link
+waits, and any other is answered without a digest: once for each link and turn.
 """
 
 from __future__ import annotations
@@ -27,8 +30,13 @@ class Digests:
 
     #: index -> who wants the digest of the state there.
     waiting: dict[int, list[Link]] = field(factory=dict, init=False)
-    #: Answers that are to be sent.
-    told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
+    #: Who has a question that waits -> about which index.
+    _asked: dict[Link, int] = field(factory=dict, init=False)
+    #: The digests that are to be sent.
+    _told: list[tuple[Link, DigestIs]] = field(factory=list, init=False)
+    #: Who is to be answered without one when this turn ends: how far the state was
+    #: at the newest question.
+    _refused: dict[Link, tuple[int, int]] = field(factory=dict, init=False)
 
     #: What the state machine raised instead of computing one, until it is logged.
     faults: list[str] = field(factory=list, init=False)
@@ -40,29 +48,37 @@ class Digests:
 
     def ask(self, link: Link, index: int, state: Sessions) -> None:
         """*link* wants the digest at *index*; 0: only how far *state* is."""
-        has_room = self._makes_room(index, state)
-        cut = self.cut
-        if cut is not None and cut.index == index and has_room:
-            if link not in self._links:
-                self._links.append(link)
+        asked = self._asked.get(link)
+        if asked == index:
             return
-        if not has_room or index < state.index or index == 0:
+        if asked is not None or not self._takes(index, state):
             self._refuse(link, state)
             return
-        self.waiting.setdefault(index, []).append(link)
-        self.reached(state)
+        self._asked[link] = index
+        if self.cut is not None and self.cut.index == index:
+            self._links.append(link)
+        else:
+            self.waiting.setdefault(index, []).append(link)
+            self.reached(state)
+
+    def _takes(self, index: int, state: Sessions) -> bool:
+        """Whether one more question about *index* may wait."""
+        is_computed = self.cut is not None and self.cut.index == index
+        return (
+            index != 0
+            and (is_computed or index >= state.index)
+            and self._makes_room(index, state)
+        )
 
     def _makes_room(self, index: int, state: Sessions) -> bool:
         """Whether one more may wait for *index*; those who wait for one that is further
         away give way, or requests for what never comes would keep out others."""
-        count = len(self._links) + sum(map(len, self.waiting.values()))
-        if count < DIGESTS_MAX:
+        if len(self._asked) < DIGESTS_MAX:
             return True
         furthest = max(self.waiting, default=0)
         if furthest <= index:
             return False
-        for link in self.waiting.pop(furthest):
-            self._refuse(link, state)
+        self._give_up(furthest, state)
         return True
 
     def reached(self, state: Sessions) -> None:
@@ -82,8 +98,7 @@ class Digests:
     def leaving(self, state: Sessions) -> None:
         """*state* is about to move on: it was not waited for in time."""
         for index in [index for index in self.waiting if index <= state.index]:
-            for link in self.waiting.pop(index):
-                self._refuse(link, state)
+            self._give_up(index, state)
 
     def step(self, bytes_max: int, state: Sessions) -> None:
         """Compute on, for about that many bytes of the state."""
@@ -103,6 +118,9 @@ class Digests:
 
     def link_lost(self, link: Link) -> None:
         """Nobody listens there any more."""
+        self._refused.pop(link, None)
+        if self._asked.pop(link, None) is None:
+            return
         for index, links in list(self.waiting.items()):
             left = [each for each in links if each != link]
             if left:
@@ -122,8 +140,28 @@ class Digests:
     def _fault(self, error: Exception) -> None:
         self.faults.append(f"the state machine raised in its digest: {error!r}")
 
+    @property
+    def has_told(self) -> bool:
+        """Is anything to be sent?"""
+        return bool(self._told or self._refused)
+
+    def take_told(self) -> list[tuple[Link, DigestIs]]:
+        """The answers that are to be sent when this turn ends."""
+        told, self._told = self._told, []
+        for link, (index, chain) in self._refused.items():
+            told.append((link, DigestIs(index, chain, b"")))
+        self._refused.clear()
+        return told
+
+    def _give_up(self, index: int, state: Sessions) -> None:
+        for link in self.waiting.pop(index):
+            del self._asked[link]
+            self._refuse(link, state)
+
     def _refuse(self, link: Link, state: Sessions) -> None:
-        self.told.append((link, DigestIs(state.index, state.chain, b"")))
+        self._refused[link] = state.index, state.chain
 
     def _answer(self, links: list[Link], digest: DigestIs) -> None:
-        self.told += [(link, digest) for link in links]
+        for link in links:
+            del self._asked[link]
+            self._told.append((link, digest))

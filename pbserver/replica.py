@@ -83,6 +83,8 @@ class Replica:
     #: dialled anew.
     _links: dict[tuple[str, int], Link] = field(factory=dict, init=False)
     _out: Outbox = field(factory=Outbox, init=False)
+    #: Who was refused something in this turn, and told which view.
+    _refused: dict[Link, int] = field(factory=dict, init=False)
     #: What an author's state machine has raised where that can be survived, until
     #: its reader has logged it and emptied this list.
     faults: list[str] = field(init=False)
@@ -270,9 +272,13 @@ class Replica:
         self._out.send(link, Goodbye("protocol", "not greeted here; connect anew"))
 
     def _refuse(self, link: Link, message: Message, reason: str) -> None:
-        """Do nothing, and teach whoever asked the view that we know."""
+        """Do nothing, and teach whoever asked the view that we know: once in this
+        turn, since one read brings thousands of requests."""
         self._out.ignore(link, message, reason)
-        self._out.send(link, NotYours(self.view))
+        number = self.view.number
+        if self._refused.get(link) != number:
+            self._refused[link] = number
+            self._out.send(link, NotYours(self.view))
 
     def _on_not_yours(self, link: Link, _: Member | None, message: NotYours) -> None:
         if (refusal := self._learn(message.view)) is not None:
@@ -351,6 +357,8 @@ class Replica:
         came of it is to be sent.
         """
         role, history, is_behind = self.role, self.history, False
+        if self._refused:
+            self._refused.clear()
         if role is not None:
             role.flush()
         yield self._out.take()
@@ -361,11 +369,9 @@ class Replica:
             history.work_on(self.limits.part_bytes)
             is_behind = is_behind or history.is_behind
         self.is_behind = is_behind
-        told = history.digests.told
-        if told:
-            for link, digest in told:
+        if history.digests.has_told:
+            for link, digest in history.digests.take_told():
                 self._out.send(link, digest)
-            told.clear()
             self.faults += history.digests.faults
             history.digests.faults.clear()
         yield self._out.take()

@@ -560,7 +560,7 @@ def test_who_waits_at_a_primary_that_resigns_is_told_the_view() -> None:
 def test_nobody_but_the_primary_listens_to_clerks() -> None:
     table = pair()
     table.ask("B", batch(1), query(1), OpenSession(session(3)))
-    assert [NotYours(view(2, "A", "B"))] * 3 == table.told()
+    assert [NotYours(view(2, "A", "B"))] == table.told()
     table.ask("C", batch(1), clerk="d")
     assert [NotYours(table["C"].view)] == table.told("d")
     assert table.log("B") == "2|"
@@ -1021,10 +1021,11 @@ def test_only_the_views_own_primary_is_followed() -> None:
 
 def test_an_older_primary_is_refused_and_told_of_the_newer_view() -> None:
     table = after_another_primary()
-    forward(table, 2, 9, entry(4, 2))
-    greet(table, 2)
     refusal = NotYours(view(3, "D", "B"))
-    assert [Position(2, 0, 0), refusal, refusal] == said(table)
+    forward(table, 2, 9, entry(4, 2))
+    assert [Position(2, 0, 0), refusal] == said(table)
+    greet(table, 2)
+    assert [refusal] == said(table)
     assert table.log("B") == "|2 2 2"
 
 

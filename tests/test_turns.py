@@ -375,6 +375,64 @@ def test_too_many_questions_are_answered_without_a_digest(
     assert refused.digest == b""
 
 
+def test_f7_questions_of_one_link_are_answered_once_a_turn() -> None:
+    """One read brings thousands of them; one may wait, and those that are answered
+    without a digest are answered together."""
+    table = Table("A", part_bytes=100)
+    table.found()
+    table.opened("A")
+    stored(table, "A", 20)
+    for _ in range(100):
+        for index in (0, 1, 2**62, 21, 0):
+            asked(table, "A", index)
+            asked(table, "A", index, "p")
+    assert sum(map(len, table["A"].history.digests.waiting.values())) == 2
+    table.turn()
+    for link in "op":
+        [refused] = table.told(link)
+        assert (refused.index, refused.digest) == (21, b"")  # type: ignore[attr-defined]
+    asked(table, "A", 21, "verify")
+    table.settle()
+    [answer] = table.told("verify")
+    assert answer.digest == table["A"].history.state.digest()  # type: ignore[attr-defined]
+
+
+def test_a_question_that_waits_is_neither_replaced_nor_forgotten() -> None:
+    table = Table("A", part_bytes=100)
+    table.found()
+    table.opened("A")
+    stored(table, "A", 20)
+    for index in (22, 23, 0, 22):
+        asked(table, "A", index)
+    table.turn()
+    assert [each.digest for each in table.told("o")] == [b""]  # type: ignore[attr-defined]
+    table.ask("A", Batch(session(), 1, 21, 21, body()))
+    table.settle()
+    [answer] = table.told("o")
+    assert (answer.index, len(answer.digest)) == (22, 16)  # type: ignore[attr-defined]
+    # And then its link may ask for the next.
+    asked(table, "A", 22)
+    table.settle()
+    assert [each.index for each in table.told("o")] == [22]  # type: ignore[attr-defined]
+
+
+def test_f7_whoever_is_refused_is_told_the_view_once_a_turn() -> None:
+    table = pair()
+    for _ in range(100):
+        table.ask("B", batch(1), query(1), clerk="c")
+        table.ask("B", query(1), clerk="d")
+    for clerk in "cd":
+        assert table.told(clerk) == [NotYours(view(2, "A", "B"))]
+    table.ask("B", query(1), clerk="c")
+    assert table.told("c") == [NotYours(view(2, "A", "B"))]
+    # A view that comes between two questions of a turn is told as well.
+    table["B"].receive("c", None, query(1))
+    table.tell(view(3, "A", "B"), "B")
+    table["B"].receive("c", None, query(1))
+    table.turn()
+    assert table.told("c")[-1] == NotYours(view(3, "A", "B"))
+
+
 def test_a_machine_with_a_digest_in_one_piece_is_as_good() -> None:
     class Plain(Store):
         digest_cut = None  # type: ignore[assignment]
@@ -626,14 +684,16 @@ def test_those_who_wait_for_what_never_comes_give_way() -> None:
     table.found()
     table.opened("A")
     stored(table, "A", 20)
-    for _ in range(digests.DIGESTS_MAX):
-        table.ask("A", DigestAt(2**62), clerk="stranger")
+    for number in range(digests.DIGESTS_MAX):
+        asked(table, "A", 2**62, f"stranger {number}")
     asked(table, "A", 21, "verify")
     for _ in range(5):
         table.turn()
     [told] = table.told("verify")
     assert told.digest  # type: ignore[attr-defined]
-    assert len(table.told("stranger")) == digests.DIGESTS_MAX
+    for number in range(digests.DIGESTS_MAX):
+        [told] = table.told(f"stranger {number}")
+        assert not told.digest  # type: ignore[attr-defined]
 
 
 def test_a_digest_that_cannot_be_computed_is_logged() -> None:

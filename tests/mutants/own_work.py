@@ -302,6 +302,59 @@ MUTANTS: Final = (
         tests=("turns",),
     ),
     Mutant(
+        "digest-asks",
+        "8",
+        "a link may have any number of questions for a digest that wait",
+        (put("pbserver.digests", "if asked is not None or not", "if not"),),
+        tests=("turns",),
+    ),
+    Mutant(
+        "digest-refusals",
+        "8",
+        "each question that is answered without a digest has an answer of its own",
+        (
+            put(
+                "pbserver.digests",
+                "self._refused[link] = state.index, state.chain",
+                'self._told.append((link, DigestIs(state.index, state.chain, b"")))',
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "digest-once",
+        "8",
+        "a link that had its digest may not ask for another",
+        (
+            put(
+                "pbserver.digests",
+                "            del self._asked[link]\n            self._told",
+                "            self._told",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
+        "refusal-each",
+        "8",
+        "each request that is refused in a turn is answered with the view",
+        (put("pbserver.replica", "if self._refused.get(link) != number:", "if True:"),),
+        tests=("turns",),
+    ),
+    Mutant(
+        "refusal-never",
+        "5",
+        "whoever was refused once is never told the view again",
+        (
+            put(
+                "pbserver.replica",
+                "            self._refused.clear()\n",
+                "            pass\n",
+            ),
+        ),
+        tests=("turns",),
+    ),
+    Mutant(
         "turn-endless",
         "bounds",
         "a turn takes in all events, however long that takes",
