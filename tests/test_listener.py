@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.recorder import Recorder, said
@@ -357,6 +357,21 @@ def test_the_log_says_once_a_minute_that_it_is_full():
         door.call()
     names = [event["understudy_event"] for event in logs]
     assert names.count("listener.filled") == 2
+
+
+def test_a13_a_host_that_breaks_the_protocol_does_not_fill_the_log():
+    door = Door()
+    with capturedLogs() as logs:
+        for _ in range(50):
+            door.connect().dataReceived(b"GET / HTTP/1.0\r\n\r\n")
+        door.call().dataReceived(encode(Hello(VERSION, CLERK)))
+        door.reactor.advance(60)
+        door.connect().dataReceived(b"GET / HTTP/1.0\r\n\r\n")
+    broken = [each for each in logs if each["understudy_event"] == "link.broken"]
+    loud = [each for each in broken if each["log_level"] == LogLevel.warn]
+    told = [each["understudy_values"]["reason"] for each in loud]
+    assert told == ["too long", "protocol", "too long"]
+    assert len(broken) == 52
 
 
 def test_closing_says_goodbye_to_all_and_waits_for_them():

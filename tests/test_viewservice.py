@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
+from twisted.logger import LogEvent, capturedLogs
 
 from tests.stories import CLUSTER, member
 from viewservice.options import Settings
@@ -42,6 +42,7 @@ from wire.messages import (
     counter_of,
     view_number,
 )
+from wire.seldom import BURST_MAX
 
 SEEDS = itertools.count()
 
@@ -380,6 +381,78 @@ def test_reports_of_clerks_do_not_fill_the_log(path: Path) -> None:
             clerk.say(Unreachable("AB"[number % 2]), Unreachable(f"x{number}"))
     assert len(events) == 2
     assert not any("x" in name for name in world.service._complaints.counts(0))
+
+
+def test_a13_servers_that_never_serve_do_not_fill_the_log(path: Path) -> None:
+    world = World(path)
+    a, _ = world.pair()
+    with capturedLogs() as logs:
+        for number in range(200):
+            caller = Caller(world, Hello(VERSION, SERVER, member=stranger(number)))
+            caller.say(Ping(1, stranger(number), 0))
+            caller.leave("stopping", "")
+        a.leave()
+        # B was in no view yet when it was found.
+        assert told(logs, "server.found") == [f"x{n}" for n in range(BURST_MAX - 1)]
+        world.tick(10)
+    # Members of a view are always told.
+    assert told(logs, "server.died") == ["A", "B"]
+    assert told(logs, "servers.unlogged") == []
+    with capturedLogs() as logs:
+        world.tick(round(60_000 / world.settings.ping_interval_ms))
+        world.server("C").ping(0)
+    # 200 came and 200 went.
+    assert told(logs, "servers.unlogged") == [1 + 400 - BURST_MAX]
+    assert told(logs, "server.found") == ["C"]
+
+
+def told(logs: list[LogEvent], event: str) -> list[Any]:
+    """The names, or counts, in the lines about that event."""
+    values = [
+        each["understudy_values"] for each in logs if each["understudy_event"] == event
+    ]
+    return [each.get("name", each.get("count")) for each in values]
+
+
+def test_f7_pings_of_one_turn_are_the_first_and_the_newest(path: Path) -> None:
+    world = World(path)
+    a, b = world.pair()
+    b.told.clear()
+    a.told.clear()
+    for serial in range(1, 101):
+        world.service.received(b, Ping(serial, member("B"), 2, report=Report(serial)))
+        world.service.received(a, Ping(serial, member("A"), 2, ("B",)))
+    assert [each.answers for each in b.told if isinstance(each, ViewIs)] == [1]
+    world.reactor.advance(0)
+    for caller in (a, b):
+        answers = [each.answers for each in caller.told if isinstance(each, ViewIs)]
+        assert answers == [1, 100]
+    assert world.service._reports["B"].commit == 100
+    # The next turn has its own.
+    b.say(Ping(101, member("B"), 2))
+    assert b.told[-1].answers == 101  # type: ignore[attr-defined]
+
+
+def test_the_newest_ping_of_a_turn_counts_before_the_end_of_its_connection(
+    path: Path,
+) -> None:
+    world = World(path)
+    _, b = world.pair()
+    for commit in (1, 2, 3):
+        ping = Ping(commit + 5, member("B"), 2, report=Report(commit))
+        world.service.received(b, ping)
+    b.leave("stopping", "")
+    assert world.service._reports["B"].commit == 3
+    world.reactor.advance(0)
+    assert not world.service.views.servers["B"].connected
+
+
+def test_each_ping_of_a_turn_is_checked(path: Path) -> None:
+    world = World(path)
+    a, _ = world.pair()
+    world.service.received(a, Ping(9, member("A"), 2, ("B",)))
+    with pytest.raises(ProtocolError):
+        world.service.received(a, Ping(10, member("B"), 2))
 
 
 def test_questions_of_one_turn_are_answered_once(path: Path) -> None:

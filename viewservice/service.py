@@ -51,6 +51,7 @@ from wire.messages import (
     Watch,
     counter_of,
 )
+from wire.seldom import Few
 
 #: How `status` calls a caller that is no server, by its role.
 _WHO: Final = {CLERK: "a clerk", OBSERVER: "an observer"}
@@ -97,6 +98,10 @@ class ViewService(Logged, Service):
         #: Links that have asked for the view, or for the status, in this turn.
         self._view_askers: dict[Link, None] = {}
         self._status_askers: dict[Link, None] = {}
+        #: Links that have sent a ping in this turn, and the newest of those that came
+        #: after it.
+        self._pinged: dict[Link, Ping | None] = {}
+        self._is_end_due = False
         self._at_turn_end = turn_end(reactor)
         #: Clerks and observers that are connected.
         self._others: dict[Link, None] = {}
@@ -111,6 +116,8 @@ class ViewService(Logged, Service):
         self._acknowledged = False
         self._lost = ""
         self._alive: set[str] = set()
+        #: What the log was told of servers that were never in a view.
+        self._passing = Few()
         #: What was last remembered.
         self._remembered: Memory | None = None
         #: Links whose next ping makes a view, and who have been asked for it.
@@ -224,7 +231,14 @@ class ViewService(Logged, Service):
         if self._failed:
             return
         if isinstance(message, Ping):
-            self._on_ping(link, message)
+            self._check(link, message)
+            if link in self._pinged:
+                # The newest says all that those before it said.
+                self._pinged[link] = message
+            else:
+                self._pinged[link] = None
+                self._await_end()
+                self._on_ping(link, message)
         elif isinstance(message, Watch):
             self._watchers[link] = None
             self._ask(self._view_askers, link)
@@ -240,12 +254,22 @@ class ViewService(Logged, Service):
     def _ask(self, askers: dict[Link, None], link: Link) -> None:
         """Answer when this turn ends: once for each link, and with one document for
         all, however often they have asked in it."""
-        if not self._view_askers and not self._status_askers:
-            self._at_turn_end(self._answer)
+        self._await_end()
         askers[link] = None
 
+    def _await_end(self) -> None:
+        if not self._is_end_due:
+            self._is_end_due = True
+            self._at_turn_end(self._end_turn)
+
     @guard
-    def _answer(self) -> None:
+    def _end_turn(self) -> None:
+        """Take in and answer what has waited for all that came in this turn."""
+        self._is_end_due = False
+        pinged, self._pinged = self._pinged, {}
+        for link, ping in pinged.items():
+            if ping is not None and not self._failed:
+                self._on_ping(link, ping)
         view_askers, status_askers = [*self._view_askers], [*self._status_askers]
         self._view_askers.clear()
         self._status_askers.clear()
@@ -281,6 +305,8 @@ class ViewService(Logged, Service):
 
     def link_closed(self, link: Link, reason: str) -> None:
         """A caller is gone."""
+        if (ping := self._pinged.pop(link, None)) is not None and not self._failed:
+            self._on_ping(link, ping)
         self._watchers.pop(link, None)
         self._complaints.gone(self._reactor.seconds(), link.id)
         self._others.pop(link, None)
@@ -292,7 +318,6 @@ class ViewService(Logged, Service):
             self._follow()
 
     def _on_ping(self, link: Link, ping: Ping) -> None:
-        self._check(link, ping)
         bits = self._random.getrandbits(32)
         answer = self.views.ping(link.id, ping, bits, link.hello.machine)
         if isinstance(answer, Goodbye):
@@ -329,6 +354,9 @@ class ViewService(Logged, Service):
         self.views.tick()
         for name in (*self._alive.difference(self.views.servers), *self.views.servers):
             self._tell_life(name)
+        if count := self._passing.take_missed(self._reactor.seconds()):
+            text = "of servers that were never in a view; status shows who is here"
+            _log.warning("servers.unlogged", count=count, text=text)
         self._follow()
 
     def _paused(self, late_s: float) -> None:
@@ -384,16 +412,21 @@ class ViewService(Logged, Service):
         is_alive = server is not None and not server.is_dead(self._settings.dead_pings)
         if is_alive == (name in self._alive):
             return
+        # Anybody can be a server of ever new names, until it serves.
+        served = server is not None and server.served
+        is_told = served or self._passing.is_due(self._reactor.seconds())
         if server is not None and is_alive:
             self._alive.add(name)
-            member = server.member
-            incarnation = f"{member.incarnation:016x}"
-            address = member.address
-            _log.info("server.found", name=name, incarnation=incarnation, at=address)
+            if is_told:
+                member = server.member
+                incarnation = f"{member.incarnation:016x}"
+                at = member.address
+                _log.info("server.found", name=name, incarnation=incarnation, at=at)
             return
         self._alive.remove(name)
-        code, evidence = server.evidence() if server else ("forgotten", "")
-        _log.warning("server.died", name=name, code=code, evidence=evidence)
+        if is_told:
+            code, evidence = server.evidence() if server else ("forgotten", "")
+            _log.warning("server.died", name=name, code=code, evidence=evidence)
         if server is None:
             self._reports.pop(name, None)
 

@@ -16,7 +16,8 @@ import functools
 import itertools
 import socket
 import typing
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -120,6 +121,10 @@ class Origin(typing.Protocol):
         owner's `link_closed`."""
 
 
+#: Logs how the other end of a link broke the protocol.
+TellBroken: TypeAlias = "Callable[[Link, ProtocolError], None]"
+
+
 @implementer(IPushProducer)
 @functools.total_ordering
 class Link(Protocol):
@@ -150,6 +155,7 @@ class Link(Protocol):
         *,
         dialled: bool,
         hello_s: float,
+        tell_broken: TellBroken | None = None,
     ) -> None:
         self.id: int = next(_ids)
         self.dialled = dialled
@@ -158,6 +164,7 @@ class Link(Protocol):
         self._decoder = decoder
         self._reactor = reactor
         self._hello_s = hello_s
+        self._tell_broken = tell_broken or _tell_broken
         #: When it must have come, by the reactor's clock.
         self._hello_due_s = 0.0
         #: When the other end last sent something, by the reactor's clock.
@@ -485,10 +492,7 @@ class Link(Protocol):
     def _break(self, error: ProtocolError) -> None:
         if self._is_ending:
             return
-        # The dialler logs why it lost a link, once for each reason; and it would be
-        # here for each attempt.
-        log = _log.debug if self.dialled else _log.warning
-        log("link.broken", peer=self.peer, reason=error.reason, text=error.text)
+        self._tell_broken(self, error)
         if error.reason == "version" and not self.dialled:
             # Its first field tells the other end which version is spoken here.
             self._write(encode(self._owner.hello()))
@@ -504,6 +508,13 @@ class Link(Protocol):
         if reason.check(ConnectionDone):
             return f"connection closed{inside}"
         return f"connection lost{inside}: {reason.getErrorMessage()}"
+
+
+def _tell_broken(link: Link, error: ProtocolError) -> None:
+    # The dialler logs why it lost a link, once for each reason; and it would be
+    # here for each attempt.
+    log = _log.debug if link.dialled else _log.warning
+    log("link.broken", peer=link.peer, reason=error.reason, text=error.text)
 
 
 def _check_address(address: str) -> None:

@@ -22,7 +22,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Port
 
 from wire.addresses import format_address
-from wire.codec import Decoder
+from wire.codec import Decoder, ProtocolError
 from wire.link import Link, Owner
 from wire.logs import get_logger
 from wire.messages import CLERK, OBSERVER, SERVER, Goodbye
@@ -137,6 +137,8 @@ class Listener(ServerFactory):
         self._refused: set[Link] = set()
         #: When the log was last told that a role is full.
         self._filled = Seldom(FILLED_EVERY_S)
+        #: Which hosts broke the protocol lately, as the log was told.
+        self._broken = Seldom()
         #: When a caller of a role last took the place of another.
         self._replaced_s: dict[str, float] = {}
         #: Callers that hold a frame whose end has not arrived -> how much of it,
@@ -202,6 +204,7 @@ class Listener(ServerFactory):
             self._reactor,
             dialled=False,
             hello_s=self._hello_s,
+            tell_broken=self._tell_broken,
         )
         link.factory = self
         self._strangers[link] = getattr(addr, "host", str(addr))
@@ -263,6 +266,13 @@ class Listener(ServerFactory):
             text = f"there are {count} connections of {role}s already"
             _log.warning("listener.filled", peer=host, text=text)
 
+    def _tell_broken(self, link: Link, error: ProtocolError) -> None:
+        # Once a minute for each host and reason: whoever it is can call at once again.
+        event = link.far_host, error.reason
+        is_due = self._broken.is_due(event, self._reactor.seconds())
+        log = _log.warning if is_due else _log.debug
+        log("link.broken", peer=link.peer, reason=error.reason, text=error.text)
+
     def unfinished(self, link: Link, length: int, *, is_new: bool) -> None:
         """A caller holds so much of a frame; if all hold too much, the one that
         has held it for longest loses its connection."""
@@ -279,7 +289,7 @@ class Listener(ServerFactory):
                 f"{self._unfinished_bytes} bytes of unfinished frames are here, and "
                 f"this one, of which {held[oldest]} are, was begun first"
             )
-            _log.warning("link.broken", peer=oldest.peer, reason="full", text=text)
+            self._tell_broken(oldest, ProtocolError("full", text))
             # It is taken out of `_unfinished` by that.
             oldest.goodbye("full", text)
 

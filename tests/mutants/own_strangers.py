@@ -327,6 +327,78 @@ MUTANTS: Final = (
         tests=("viewservice",),
     ),
     Mutant(
+        "stranger-pings",
+        "8",
+        "each ping of one read is taken in and answered",
+        (put("viewservice.service", "if link in self._pinged:", "if False:"),),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-ping-first",
+        "8",
+        "of the pings of one turn the first counts, and the newest is dropped",
+        (
+            put(
+                "viewservice.service",
+                "self._pinged[link] = message",
+                "pass",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-ping-last",
+        "8",
+        "a ping that waits for the end of its turn is dropped with its connection",
+        (
+            put(
+                "viewservice.service",
+                "if (ping := self._pinged.pop(link, None)) is not None and",
+                "if (ping := self._pinged.pop(link, None)) is not None and False and",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-garbage",
+        "8",
+        "each connection that breaks the protocol has a line in the log",
+        (
+            put(
+                "wire.listener",
+                "log = _log.warning if is_due else _log.debug",
+                "log = _log.warning",
+            ),
+        ),
+        tests=("listener",),
+    ),
+    Mutant(
+        "stranger-passing",
+        "8",
+        "each server of a new name has a line in the log",
+        (
+            put(
+                "viewservice.service",
+                "is_told = served or self._passing.is_due(self._reactor.seconds())",
+                "is_told = self._passing.is_due(self._reactor.seconds()) or True",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
+        "stranger-members",
+        "8",
+        "strangers keep the death of a member out of the log",
+        (
+            put(
+                "viewservice.service",
+                "is_told = served or self",
+                "is_told = self",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
         "stranger-no-memory",
         "8",
         "a frame for which there is no memory ends the process",
