@@ -13,7 +13,7 @@ import enum
 from collections.abc import Container
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from pbserver.backup import Backup
 from pbserver.primary import Primary
@@ -24,8 +24,13 @@ from wire.messages import BACKUP, PRIMARY
 #: container runtimes send SIGKILL.
 STOP_S_MAX: Final = 8.0
 
-#: Ping intervals that a primary without any backup waits: a server that has just
-#: started to listen is registered and in a view by then.
+#: A backup that its primary is connected to waits less for its last answer, so that
+#: the primary hears its Goodbye while there is time.
+BACKUP_S_MAX: Final = STOP_S_MAX / 2
+
+#: Ping intervals that a primary without any backup waits while a view can be created:
+#: a server that has just started to listen is registered and in a view by then.  When
+#: the view service has stopped, a backup that is stopping, too, has said so by then.
 ALONE_PINGS: Final = 3
 
 #: Intervals of silence after which a backup does not rely on its primary to be
@@ -85,10 +90,18 @@ class Standing:
     backups: tuple[BackupState, ...] = ()
     #: Of a backup: is its primary connected, and was it heard just now?
     is_followed: bool = False
+    #: Of a backup: can it become primary, for all that it knows?
+    is_eligible: bool = False
     registration: Registration = Registration.CONNECTED
     #: Has the view service answered a ping that said that this server leaves?
     #: The view in that answer is the one that `role` is of, or an older one.
     is_confirmed: bool = False
+    #: May the view service be in its margin, in which it creates no view?
+    is_in_margin: bool = False
+
+    def is_view_delayed(self) -> bool:
+        """May it be that no view can be created now, but can be soon?"""
+        return self.registration is Registration.LOST or self.is_in_margin
 
     def may_live(self, backup: BackupState) -> bool:
         """May that backup be alive, for all that is known?  One that is not
@@ -103,10 +116,19 @@ def standing_of(
     registration: Registration,
     *,
     is_confirmed: bool,
+    is_in_margin: bool,
+    is_acknowledged: bool,
 ) -> Standing:
     """The standing of *replica*; *stopped* names the backups that said that they
-    are stopping."""
-    role, entries = replica.role, replica.history.log.end
+    are stopping, *is_acknowledged* says whether its view is."""
+    role = replica.role
+    known = Standing(
+        IDLE,
+        replica.history.log.end,
+        registration=registration,
+        is_confirmed=is_confirmed,
+        is_in_margin=is_in_margin,
+    )
     if isinstance(role, Primary):
         backups = tuple(
             BackupState(
@@ -118,31 +140,33 @@ def standing_of(
             )
             for name, each in role.followers.items()
         )
-        return Standing(PRIMARY, entries, backups, False, registration, is_confirmed)
+        return evolve(known, role=PRIMARY, backups=backups)
     if isinstance(role, Backup):
         is_followed = role.link is not None and role.silent_ticks < SILENT_TICKS
-        return Standing(BACKUP, entries, (), is_followed, registration, is_confirmed)
-    return Standing(IDLE, entries, (), False, registration, is_confirmed)
+        is_eligible = is_acknowledged or replica.me.name in role.view.holders
+        return evolve(
+            known, role=BACKUP, is_followed=is_followed, is_eligible=is_eligible
+        )
+    return known
 
 
 def act(standing: Standing) -> Act:
     """What is right while there is time."""
     if standing.role == IDLE or not standing.entries:
         return Act.GO
-    is_connected = standing.registration is Registration.CONNECTED
     if standing.role == BACKUP:
         if not standing.is_followed:
             # Its primary may be gone, and this copy the only one.
             return Act.SETTLE
         # It may be primary by now without knowing it.  The answer to a ping that
         # says that it leaves shows that, and no view makes it primary after that.
-        done = standing.is_confirmed or not is_connected
+        # A view service that has stopped makes nobody primary.
+        stopped = standing.registration is Registration.STOPPED
+        done = standing.is_confirmed or stopped
         return Act.GO if done else Act.OFFER
     if any(each.synced and each.connected for each in standing.backups):
         # Not gone before another one is primary: that one could be leaving, too.
-        # Without a view service no primary is replaced, and to wait for that would
-        # not help.
-        return Act.OFFER if is_connected else Act.GO
+        return Act.OFFER
     if any(standing.may_live(each) for each in standing.backups):
         return Act.BRING_UP
     return Act.SETTLE
@@ -164,8 +188,9 @@ class Departure:
     began_s: float
     #: Told to end at once.
     is_urgent: bool = field(default=False, init=False)
-    #: What it does now, and since when.
+    #: What it does now, for how long at most, and since when.
     act: Act | None = field(default=None, init=False)
+    patience_s: float = field(default=0.0, init=False)
     since_s: float = field(default=0.0, init=False)
 
     def step(
@@ -173,14 +198,20 @@ class Departure:
     ) -> Step:
         """What to do now; *ping_s* is the ping interval, in seconds."""
         wanted = act(standing)
-        if wanted is not self.act:
-            self.act, self.since_s = wanted, now_s
+        patience_s = _patience_s(standing, wanted, ping_s, dead_pings)
+        if (wanted, patience_s) != (self.act, self.patience_s):
+            self.act, self.patience_s, self.since_s = wanted, patience_s, now_s
         if wanted is Act.GO:
             return Step(Act.GO)
+        # Measured from the signal: whether a backup hears its primary may change often.
+        is_early = standing.role == BACKUP and now_s - self.began_s < BACKUP_S_MAX
         if (
             self.is_urgent
             or now_s - self.began_s >= STOP_S_MAX
-            or now_s - self.since_s >= _patience_s(standing, wanted, ping_s, dead_pings)
+            or (
+                now_s - self.since_s >= patience_s
+                and not (wanted is Act.OFFER and is_early)
+            )
         ):
             return Step(Act.GO, abandons=wanted in {Act.BRING_UP, Act.SETTLE})
         return Step(wanted)
@@ -190,16 +221,29 @@ def _patience_s(
     standing: Standing, wanted: Act, ping_s: float, dead_pings: int
 ) -> float:
     """How long *wanted* may go on."""
-    if wanted is Act.SETTLE and standing.registration is Registration.STOPPED:
-        return 0.0
+    if wanted is Act.BRING_UP:
+        return STOP_S_MAX
+    alone_s = ALONE_PINGS * ping_s
+    if standing.registration is Registration.STOPPED:
+        # Whoever stopped it is probably stopping everything.
+        return alone_s if wanted is Act.OFFER else 0.0
+    if wanted is Act.OFFER:
+        return alone_s if standing.role == BACKUP else STOP_S_MAX
     if standing.role == BACKUP:
-        # In which a dead primary is found out, and this server made primary.
-        return 2 * dead_pings * ping_s
-    return ALONE_PINGS * ping_s if wanted is Act.SETTLE else STOP_S_MAX
+        # In which a dead primary is found out.  The next one is another server, or
+        # none if this one is not eligible.
+        return STOP_S_MAX if standing.is_eligible else 2 * dead_pings * ping_s
+    return STOP_S_MAX if standing.is_view_delayed() else alone_s
 
 
 def awaited(standing: Standing) -> str:
     """What keeps this server from going, for the log."""
+    if standing.registration is Registration.LOST:
+        return f"the view service, and then {_awaited(standing)}"
+    return _awaited(standing)
+
+
+def _awaited(standing: Standing) -> str:
     if standing.role == BACKUP:
         return "its primary to be heard, or a view without it"
     coming = [each for each in standing.backups if standing.may_live(each)]

@@ -26,6 +26,7 @@ from pbserver.replica import Replica
 from wire.invariants import guard
 from wire.links import Dialler, Link
 from wire.logs import get_logger
+from wire.margin import REDIAL_S, margin_ticks
 from wire.messages import (
     SERVER,
     VIEW_SERVICE,
@@ -92,7 +93,13 @@ class Pinger:
         self._server = server
         self._reactor = reactor
         self._dialler = Dialler(
-            self, SERVER, VIEW_SERVICE, addresses, reactor, random, delay_max_s=0.2
+            self,
+            SERVER,
+            VIEW_SERVICE,
+            addresses,
+            reactor,
+            random,
+            delay_max_s=REDIAL_S,
         )
         self._interval = LoopingCall(guard(self._tick))
         self._interval.clock = reactor
@@ -117,6 +124,12 @@ class Pinger:
         #: Was it answered, on this connection or an earlier one?
         self.is_left = False
         self._view_service_stopped = False
+        #: The newest view of which it was said that it is acknowledged.
+        self._acknowledged = 0
+        #: Until then the view service that this server is connected to may be in
+        #: its margin: it began to listen before it answered, and has not been seen
+        #: to create a view.
+        self._margin_ends_s = 0.0
 
     @property
     def interval_s(self) -> float:
@@ -130,6 +143,16 @@ class Pinger:
             return Registration.CONNECTED
         stopped = self._view_service_stopped
         return Registration.STOPPED if stopped else Registration.LOST
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Has the view service said that the newest view is acknowledged?"""
+        return self._acknowledged == self._server.replica.view.number
+
+    @property
+    def is_in_margin(self) -> bool:
+        """May the view service be in its margin, in which it creates no view?"""
+        return bool(self._reactor.seconds() < self._margin_ends_s)
 
     def start(self) -> None:
         """Dial the view service, for ever."""
@@ -199,7 +222,10 @@ class Pinger:
         self._view_service_stopped = False
         self._heard_s = self._reactor.seconds()
         self._server.replica.dead_pings = max(3, hello.dead_pings)
-        interval_s = max(1, hello.ping_interval_ms) / 1000
+        interval_ms = max(1, hello.ping_interval_ms)
+        interval_s = interval_ms / 1000
+        margin_s = margin_ticks(interval_ms, hello.dead_pings) * interval_s
+        self._margin_ends_s = self._heard_s + margin_s
         if interval_s != self._interval_s or not self._interval.running:
             self._interval_s = interval_s
             if self._interval.running:
@@ -224,9 +250,13 @@ class Pinger:
             self._server.cluster = message.cluster
             self._survey.begin(self._dialler.address)
         self._heard_s = self._reactor.seconds()
+        if message.view.number != link.hello.number:
+            self._margin_ends_s = 0.0
         self._name_in_use_since_s = None
         replica = self._server.replica
         refusal = replica.on_view(message.view, acknowledged=message.acknowledged)
+        if message.acknowledged:
+            self._acknowledged = message.view.number
         self._server.changed()
         if refusal is not None:
             # Its next Hello shows the view that this server is in.

@@ -306,6 +306,8 @@ class ServerService(Logged, Service):
             self._peers.stopped,
             self._pinger.registration,
             is_confirmed=self._pinger.is_left,
+            is_in_margin=self._pinger.is_in_margin,
+            is_acknowledged=self._pinger.is_acknowledged,
         )
 
     def _tell_awaited(self, standing: Standing) -> None:

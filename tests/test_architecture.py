@@ -25,7 +25,7 @@ STAR = {
 
 #: Modules that know no clock, socket, file, thread, randomness or logger.
 PURE = {
-    "wire": "addresses bounds codec commands messages seldom",
+    "wire": "addresses bounds codec commands margin messages seldom",
     "viewservice": "causes complaints damping lineage memory reach refusals roster"
     " server status views waits",
     "pbserver": "advert backup bodies budget departure digests discard door follower "

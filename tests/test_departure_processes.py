@@ -54,6 +54,62 @@ def pair(tmp_path: Path) -> Iterator[Service]:
         yield running
 
 
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Service]:
+    """Of which one is idle; and something to lose."""
+    with service(tmp_path, ("s1", "s2", "s3")) as running:
+        running.safe()
+        with running.clerk(60) as clerk:
+            clerk.put("k", "v")
+        yield running
+
+
+def restarted(running: Service) -> None:
+    """The view service has just begun to listen again, and is in its margin."""
+    running.views.terminate()
+    until_ended(running.views, STOP_S_MAX)
+    running.views.start()
+    running.status()
+
+
+@pytest.mark.parametrize("what", ["restarted", "killed", "paused"])
+def test_primary_and_backup_stopped_while_no_view_can_be_created(three, what):
+    both = [three.primary(), three.backup()]
+    if what == "restarted":
+        restarted(three)
+        time.sleep(0.5)
+    elif what == "killed":
+        three.views.kill()
+        time.sleep(0.2)
+    else:
+        three.views.pause()
+    for daemon in both:
+        daemon.terminate()
+    if what == "killed":
+        time.sleep(0.7)
+        three.views.start()
+    elif what == "paused":
+        time.sleep(2)
+        three.views.wake()
+    for daemon in both:
+        until_ended(daemon, 2 * STOP_S_MAX)
+        assert told(daemon, "data.abandoned") is None
+        assert "Traceback" not in daemon.last_words(1000)
+    with three.clerk(60) as clerk:
+        assert clerk.get("k") == b"v"
+
+
+def test_a_whole_cluster_says_once_what_is_lost_and_ends_at_once(three):
+    both = [three.primary(), three.backup()]
+    began = time.monotonic()
+    for daemon in (three.views, *both):
+        daemon.terminate()
+    for daemon in both:
+        until_ended(daemon, STOP_S_MAX)
+    assert time.monotonic() - began < AT_ONCE_S
+    assert len([each for each in both if told(each, "data.abandoned")]) == 1
+
+
 def test_a_rolling_restart_of_two_without_waiting_loses_nothing(pair):
     value = filled(pair, 240)
     first, second = pair.primary(), pair.backup()

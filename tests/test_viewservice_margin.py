@@ -9,7 +9,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from pbserver.pinger import Pinger
-from viewservice.options import CONNECT_S, HELLO_S, REDIAL_S, Settings
+from viewservice.options import Settings
+from wire.margin import CONNECT_S, HELLO_S, REDIAL_S
 from wire.messages import VERSION, VIEW_SERVICE, Hello
 
 

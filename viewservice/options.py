@@ -4,7 +4,6 @@ What an operator types, checked before anything is begun.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from attrs import field, frozen
@@ -18,6 +17,7 @@ from wire.daemon import (
     whole_number,
 )
 from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, Places
+from wire.margin import margin_ticks
 
 DEFAULT_LISTEN: Final = "tcp:7400:interface=127.0.0.1"
 DEFAULT_STATE: Final = "viewservice.state"
@@ -76,14 +76,6 @@ class Options(DaemonOptions):
             raise usage.UsageError("--state: a file name is needed")
 
 
-#: What a server may need to call again, seconds: to find that a connection does
-#: not come about, to wait before the next attempt, and at least so long for a
-#: Hello where it has another address to try (``docs/design.md``, section 4, rule 14).
-CONNECT_S: Final = 1.0
-REDIAL_S: Final = 0.2
-HELLO_S: Final = 0.5
-
-
 @frozen
 class Settings:
     """What a view service is told at its start."""
@@ -98,8 +90,5 @@ class Settings:
 
     @property
     def margin_ticks(self) -> int:
-        """Ticks in which every living server calls a view service that has just
-        begun to listen: one failed attempt, the pause after it, and the next."""
-        dead_s = self.dead_pings * self.ping_interval_ms / 1000
-        margin_s = CONNECT_S + max(HELLO_S, dead_s) + REDIAL_S + dead_s
-        return math.ceil(margin_s * 1000 / self.ping_interval_ms)
+        """Ticks after its start in which it creates no view."""
+        return margin_ticks(self.ping_interval_ms, self.dead_pings)

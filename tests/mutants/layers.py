@@ -103,6 +103,7 @@ TESTS: Final = {
     "wire.dialler": "dialler",
     "wire.names": "names dialler",
     "wire.race": "race dialler",
+    "wire.margin": "viewservice_margin",
     "wire.survey": "survey pinger",
     "wire.addresses": "addresses advert",
     "pbserver.advert": "advert pinger",

@@ -99,7 +99,7 @@ MUTANTS: Final = (
         "the margin is the dead time, which a redial can take longer than",
         (
             put(
-                "viewservice.options",
+                "wire.margin",
                 "margin_s = CONNECT_S + max(HELLO_S, dead_s) + REDIAL_S + dead_s",
                 "margin_s = dead_s",
             ),

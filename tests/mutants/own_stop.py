@@ -14,8 +14,63 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.departure",
-                "return Act.OFFER if is_connected else Act.GO",
-                "return Act.GO",
+                """
+        # Not gone before another one is primary: that one could be leaving, too.
+        return Act.OFFER""",
+                """
+        return Act.GO""",
+            ),
+        ),
+    ),
+    Mutant(
+        "stop-unwatched",
+        "5 stop 2",
+        "a primary goes when a backup is synced and the view service is away",
+        (
+            put(
+                "pbserver.departure",
+                """
+        # Not gone before another one is primary: that one could be leaving, too.
+        return Act.OFFER""",
+                """
+        is_lost = standing.registration is Registration.LOST
+        return Act.GO if is_lost else Act.OFFER""",
+            ),
+        ),
+    ),
+    Mutant(
+        "stop-silently",
+        "5 stop 7",
+        "when the view service has stopped, a primary waits for no Goodbye of a backup",
+        (
+            put(
+                "pbserver.departure",
+                "return alone_s if wanted is Act.OFFER else 0.0",
+                "return 0.0",
+            ),
+        ),
+    ),
+    Mutant(
+        "stop-margin",
+        "5 stop 4",
+        "a primary alone does not wait for the end of a margin",
+        (
+            put(
+                "pbserver.departure",
+                "self.registration is Registration.LOST or self.is_in_margin",
+                "self.registration is Registration.LOST",
+            ),
+        ),
+    ),
+    Mutant(
+        "stop-together",
+        "5 stop 5",
+        "a backup waits for its last answer as long as its primary for a view",
+        (
+            put(
+                "pbserver.departure",
+                "BACKUP_S_MAX: Final = STOP_S_MAX / 2",
+                "BACKUP_S_MAX: Final = STOP_S_MAX",
             ),
         ),
     ),
@@ -72,7 +127,7 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.departure",
-                "done = standing.is_confirmed or not is_connected",
+                "done = standing.is_confirmed or stopped",
                 "done = True",
             ),
         ),
