@@ -20,7 +20,7 @@ from viewservice.statefile import decode, encode
 from viewservice.views import Views
 from wire.addresses import format_address
 from wire.links import Link
-from wire.messages import Message, Ping
+from wire.messages import Ping
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -45,10 +45,9 @@ class WatchedViews(ViewService):
 
     process: ViewsProcess
 
-    def received(self, link: Link, message: Message) -> None:
-        if isinstance(message, Ping):
-            self.process.world.chronicle.pinged(message)
-        super().received(link, message)
+    def _on_ping(self, link: Link, ping: Ping) -> None:
+        self.process.world.chronicle.pinged(ping)
+        super()._on_ping(link, ping)
 
 
 class ViewsProcess(Process):
