@@ -54,6 +54,29 @@ def test_and_nobody_is_recruited_who_has_not_called() -> None:
     assert shown(story.views) == "3 A"
 
 
+def test_a_holder_that_has_stopped_is_not_hoped_for_after_a_restart() -> None:
+    story = Story().tell("A0 A1 !A~ . . .")
+    assert story.waits == "lost"
+    after = recalled(story)
+    assert after.views.memory() == story.views.memory()
+    assert after.tell(". . .").waits == "lost"
+    assert not after.tell("A'0").goodbye, "its name is free"
+
+
+def test_one_whose_connection_was_lost_is_hoped_for_after_a_restart() -> None:
+    after = recalled(Story().tell("A0 A1 !A . . .")).tell(". . .")
+    assert after.waits == "primary: A"
+
+
+def test_who_stops_is_remembered_once_and_only_if_it_has_served() -> None:
+    story = Story().tell(PAIR + "C0")
+    before = story.views.memory()
+    assert story.tell("!C~").views.memory() is before
+    after = story.tell("!B~").views.memory()
+    assert [each.stopped for each in after.servers] == [False, True]
+    assert story.tell(". .").views.memory() is after
+
+
 def test_and_a_name_is_kept_for_its_holder() -> None:
     story = recalled(Story().tell(PAIR)).tell("B'0")
     assert story.goodbye == "name in use"

@@ -25,6 +25,8 @@ class Known(Struct, frozen=True, gc=False):
     superseded: tuple[int, ...] = ()
     #: Does it still hold its name?
     served: bool = False
+    #: Has *member* said Goodbye as its process ended?  Then its copy is gone.
+    stopped: bool = False
 
 
 class Memory(Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -96,6 +96,8 @@ class Roster:
                 hint = 0 if self.grace else self.dead_pings - 2 - server.silent
                 known = replace(server, stopped=stopped)
                 self.servers[name] = replace(known, connected=False, hint=max(0, hint))
+                if server.served and stopped != server.stopped:
+                    self._known = None
 
     def tick(self) -> None:
         """One ping interval has passed."""
@@ -198,7 +200,7 @@ class Roster:
         claim, and would have to be persisted for each caller."""
         if self._known is None:
             self._known = tuple(
-                Known(last, each.superseded, each.served)
+                Known(last, each.superseded, each.served, each.served and each.stopped)
                 for each in self.servers.values()
                 if (last := each.member if each.served else each.past)
             )
@@ -248,7 +250,11 @@ class Roster:
             superseded=known.superseded,
             past=known.past,
         )
-        if old is not None and old.served and old.member != ping.member:
+        if (
+            old is not None
+            and old.served
+            and (old.stopped or old.member != ping.member)
+        ):
             self._known = None
         return server
 

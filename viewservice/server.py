@@ -124,7 +124,8 @@ def superseding(old: Server, member: Member) -> Server:
 def recalled(known: Known, dead_pings: int) -> Server:
     """What is still known after a restart of the view service."""
     server = Server(known.member, superseded=known.superseded, served=known.served)
-    if known.served:
+    if known.served and not known.stopped:
         return server
     # Its name is free, and only later incarnations may take it.
-    return replace(server, past=known.member, stopped=True, silent=dead_pings)
+    past = None if known.served else known.member
+    return replace(server, past=past, stopped=True, silent=dead_pings)

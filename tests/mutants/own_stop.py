@@ -214,4 +214,16 @@ MUTANTS: Final = (
         "a server that has stopped is hoped for",
         (put("viewservice.waits", "elif server.stopped:", "elif False:"),),
     ),
+    Mutant(
+        "wait-forgotten",
+        "4.12",
+        "that a server has stopped is forgotten in a restart of the view service",
+        (
+            put(
+                "viewservice.server",
+                "if known.served and not known.stopped:",
+                "if known.served:",
+            ),
+        ),
+    ),
 )

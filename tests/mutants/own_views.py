@@ -148,8 +148,9 @@ MUTANTS: Final = (
         (
             put(
                 "viewservice.roster",
-                "Known(last, each.superseded, each.served)",
-                "Known(last, (), each.served)",
+                "Known(last, each.superseded, each.served, "
+                "each.served and each.stopped)",
+                "Known(last, (), each.served, each.served and each.stopped)",
             ),
         ),
     ),
