@@ -369,6 +369,8 @@ def test_a_newcomer_that_leaves_while_the_view_service_is_away():
     leave(lab, newcomer, old)
     lab.run(STOP_S_MAX - 0.2)
     assert process.is_alive
+    standing = process._service._standing()
+    assert awaited(standing) == "the view service, and then a backup to come"
     lab.until(lambda: not process.is_alive, 0.4, "the end of the primary")
 
 
