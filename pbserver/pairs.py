@@ -95,7 +95,7 @@ class Pairs:
             if len(leaf) > LEAF_PAIRS_MAX or (
                 len(key) > WIDE_KEY_BYTES and _width(leaf) > LEAF_KEY_BYTES_MAX
             ):
-                self._split(at)
+                self._split(at, key)
         return before
 
     def append(self, key: bytes, suffix: bytes) -> int:
@@ -202,13 +202,16 @@ class Pairs:
         self.moved += len(leaf)
         return leaf
 
-    def _split(self, at: int) -> None:
+    def _split(self, at: int, newest: bytes) -> None:
         leaf = self._leaves[at]
         if len(leaf) < 2:
             return
         self.moved += len(leaf)
         keys = sorted(leaf)
         half = len(keys) // 2
+        if at == len(self._fences) and keys[-1] == newest:
+            # Keys that come in order leave full leaves behind.
+            half = len(keys) - 1
         self._leaves[at : at + 1] = [
             {key: leaf[key] for key in keys[:half]},
             {key: leaf[key] for key in keys[half:]},

@@ -122,21 +122,24 @@ def test_a_full_leaf_is_split_by_the_next_key() -> None:
     store = filled(LEAF_PAIRS_MAX)
     do(store, Put(b"00000", b"again"))
     assert len(store._pairs._leaves) == 1
-    do(store, Put(b"next", b""))
+    do(store, Put(b"00000 next", b""))
     sizes = [len(leaf) for leaf in store._pairs._leaves]
     half = (LEAF_PAIRS_MAX + 1) // 2
     assert sizes == [half, LEAF_PAIRS_MAX + 1 - half]
 
 
+def test_keys_in_order_leave_full_leaves_behind() -> None:
+    store = filled(3 * LEAF_PAIRS_MAX + 5)
+    sizes = [len(leaf) for leaf in store._pairs._leaves]
+    assert sizes == [LEAF_PAIRS_MAX] * 3 + [5]
+
+
 def test_a_small_leaf_joins_its_neighbour_only_if_that_is_small() -> None:
     store = Store()
     do(store, *(Put(b"%04d" % n, b"") for n in range(LEAF_PAIRS_MAX + 1)))
-    left, right = map(list, store._pairs._leaves)
-    more = [b"0000 %d" % n for n in range(LEAF_PAIRS_MAX - len(left))]
-    do(store, *(Put(key, b"") for key in more))
-    do(store, *map(Delete, right[1:]))
+    left, _ = map(list, store._pairs._leaves)
     assert [len(leaf) for leaf in store._pairs._leaves] == [LEAF_PAIRS_MAX, 1]
-    do(store, *map(Delete, more), *map(Delete, left[25:]), Put(b"1", b""))
+    do(store, *map(Delete, left[25:]), Put(b"1", b""))
     assert [len(leaf) for leaf in store._pairs._leaves] == [25, 2]
     do(store, Delete(b"1"))
     assert [len(leaf) for leaf in store._pairs._leaves] == [26]

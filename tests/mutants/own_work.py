@@ -36,6 +36,13 @@ MUTANTS: Final = (
         tests=("budget",),
     ),
     Mutant(
+        "work-halves",
+        "9",
+        "keys that come in order leave leaves behind that are half full",
+        (put("pbserver.pairs", "half = len(keys) - 1", "pass"),),
+        tests=("pairs",),
+    ),
+    Mutant(
         "work-moved",
         "bounds",
         "a turn does not count what it costs to split a leaf",
