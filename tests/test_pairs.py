@@ -129,7 +129,8 @@ def test_a_full_leaf_is_split_by_the_next_key() -> None:
 
 
 def test_keys_in_order_leave_full_leaves_behind() -> None:
-    store = filled(3 * LEAF_PAIRS_MAX + 5)
+    store = Store()
+    do(store, *(Put(b"%04d" % n, b"") for n in range(3 * LEAF_PAIRS_MAX + 5)))
     sizes = [len(leaf) for leaf in store._pairs._leaves]
     assert sizes == [LEAF_PAIRS_MAX] * 3 + [5]
 
