@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from select import EPOLLIN
 from typing import Any, Final
@@ -247,7 +247,7 @@ class RefusedAccepts:
         )
 
 
-def lean(reactor: Any, spin_us: int = 0) -> None:
+def lean(reactor: Any, spin_us: int = 0) -> None:  # noqa: C901 -- calls cost here
     """Spare *reactor* the log context that Twisted makes around every event, for
     nothing here logs by it, and sleep between events that come fast; and bound what
     it takes in at a time.  Only the epoll reactor knows how; any other is left as it
@@ -256,7 +256,7 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
     if kind is not EPollReactor:
         return
     poll, selectables = spinning(reactor._poller.poll, spin_us), reactor._selectables
-    act = reactor._doReadOrWrite
+    act, clock = reactor._doReadOrWrite, time.monotonic
     due: list[Callable[[], None]] = []
     turn = _Turn(selectables)
 
@@ -267,7 +267,16 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
             timeout_s = 0
         timeout_s = -1 if timeout_s is None else timeout_s
         events = poll(timeout_s, len(selectables))
-        for fd, event in events if len(events) == 1 else turn.of(events):
+        if turn.late:
+            events = turn.in_order(events)
+        stop_s = clock() + TURN_S
+        waiting = iter(events)
+        for fd, event in waiting:
+            if clock() > stop_s:
+                owed = turn.cut(events, [(fd, event), *waiting])
+                if owed is None:
+                    break
+                fd, event = owed  # noqa: PLW2901 -- the last one of this turn
             # One event may have closed the connection of a later one.
             if (selectable := selectables.get(fd)) is None:
                 continue
@@ -288,6 +297,10 @@ def lean(reactor: Any, spin_us: int = 0) -> None:
     reactor.at_turn_end = due.append
 
 
+#: A file, and what epoll says of it.
+_Event = tuple[int, int]
+
+
 class _Turn:
     """Which events of a turn are taken in, and in which order.
 
@@ -300,36 +313,29 @@ class _Turn:
     def __init__(self, selectables: Mapping[int, Any]) -> None:
         self._selectables = selectables
         #: What the last turn had no time for: file -> its place.
-        self._late: dict[int, int] = {}
+        self.late: dict[int, int] = {}
 
-    def of(self, events: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Those of *events* for which there is time."""
-        if self._late:
-            events = self._in_order(events)
-            self._late.clear()
-        clock = time.monotonic
-        stop_s = clock() + TURN_S
-        for at, each in enumerate(events):
-            if clock() > stop_s:
-                rest = events[at:]
-                if not any(map(self._is_patient, events[:at])):
-                    owed = next(filter(self._is_patient, rest), None)
-                    if owed is not None:
-                        rest.remove(owed)
-                        yield owed
-                self._late = {fd: place for place, (fd, _) in enumerate(rest)}
-                return
-            yield each
-
-    def _in_order(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        late = self._late
+    def in_order(self, events: list[_Event]) -> list[_Event]:
+        """*events*, in the order in which they are to be taken in."""
+        late, self.late = self.late, {}
         last = len(late)
         return sorted(
             events,
             key=lambda each: (self._is_patient(each), late.get(each[0], last)),
         )
 
-    def _is_patient(self, event: tuple[int, int]) -> bool:
+    def cut(self, events: list[_Event], rest: list[_Event]) -> _Event | None:
+        """There is no time for the *rest* of *events* -> one that must be taken in
+        all the same, the last one of this turn, or None."""
+        owed = None
+        if not any(map(self._is_patient, events[: -len(rest)])):
+            owed = next(filter(self._is_patient, rest), None)
+            if owed is not None:
+                rest.remove(owed)
+        self.late = {fd: place for place, (fd, _) in enumerate(rest)}
+        return owed
+
+    def _is_patient(self, event: _Event) -> bool:
         link = getattr(self._selectables.get(event[0]), "protocol", None)
         return getattr(link, "is_patient", False)
 

@@ -401,8 +401,8 @@ MUTANTS: Final = (
         (
             put(
                 "wire.daemon",
-                "if owed is not None:",
-                "if False:",
+                "owed = next(filter(self._is_patient, rest), None)",
+                "pass",
             ),
         ),
         tests=("daemon",),
