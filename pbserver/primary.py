@@ -545,7 +545,8 @@ class Primary:
         history, limits = self.history, self.limits
         log = history.log
         unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
-        unanswered += QUESTION_BYTES * sum(map(len, self._repeats.values()))
+        if self._repeats:
+            unanswered += QUESTION_BYTES * sum(map(len, self._repeats.values()))
         if unanswered > limits.unanswered_bytes_max:
             return False
         if log.weight <= limits.tail_bytes_max:

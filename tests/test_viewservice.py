@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import json
 import sys
@@ -669,11 +670,15 @@ def cost(action: Callable[[], object]) -> int:
         nonlocal count
         count += event in {"call", "c_call"}
 
+    # What other tests have left behind is not to be freed meanwhile.
+    gc.collect()
+    gc.disable()
     sys.setprofile(called)
     try:
         action()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count
 
 
