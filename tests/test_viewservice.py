@@ -66,6 +66,7 @@ class Caller:
         self.world = world
         self.told: list[Message] = []
         self.farewell: Goodbye | None = None
+        self.is_patient = False
         self.refused = world.service.link_opened(self)
 
     def send(self, message: Message) -> None:
@@ -367,6 +368,24 @@ def test_a_server_that_was_in_no_view_changes_nothing_on_disk(
         assert isinstance(caller.told[-1], ViewIs)
     assert not saves
     assert len(world.service.views.servers) == 22
+
+
+def test_servers_that_were_in_no_view_come_after_those_that_were(path: Path) -> None:
+    world = World(path)
+    primary, backup = world.pair()
+    spare = world.server("C")
+    spare.ping(0)
+    primary.ping(2, synced=("B",))
+    assert not primary.is_patient
+    assert not backup.is_patient
+    assert spare.is_patient
+    backup.leave("stopping", "")
+    world.tick(3)
+    spare.ping(0)
+    primary.ping(2)
+    spare.ping(0)
+    assert world.service.views.view.backup("C") is not None
+    assert not spare.is_patient
 
 
 def stranger(number: int) -> Member:

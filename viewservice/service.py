@@ -325,6 +325,8 @@ class ViewService(Logged, Service):
                 self._refuse(link, ping.member, answer)
                 link.goodbye(answer.reason, answer.text)
             return
+        # Anybody can say that it is a server.
+        link.is_patient = not self.views.roster.has_served(ping.member)
         self._refusals.drop(ping.member)
         self._reports[ping.member.name] = ping.report
         self._tell_life(ping.member.name)

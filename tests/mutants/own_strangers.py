@@ -278,6 +278,19 @@ MUTANTS: Final = (
         tests=("viewservice",),
     ),
     Mutant(
+        "stranger-first",
+        "8",
+        "whoever says that it is a server comes before clerks in a turn",
+        (
+            put(
+                "viewservice.service",
+                "link.is_patient = not self.views.roster.has_served(ping.member)",
+                "",
+            ),
+        ),
+        tests=("viewservice",),
+    ),
+    Mutant(
         "stranger-late",
         "8",
         "who waits while this process stands still is sent away as silent",
