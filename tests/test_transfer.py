@@ -329,9 +329,15 @@ def test_who_steps_down_lets_go_of_the_cut() -> None:
     for _ in range(3):
         table.carry("A", "B")
         table.carry("B", "A")
+    assert open_cuts(table, "A") == 1
     table.tell(view(3, "C"), "A")
-    # A cut that is open would forbid another one.
-    table["A"].history.state.machine.cut().close()
+    assert open_cuts(table, "A") == 0
+
+
+def open_cuts(table: Table, who: str) -> int:
+    machine = table[who].history.state.machine
+    assert isinstance(machine, Store)
+    return len(machine._pairs._cuts)
 
 
 def test_who_has_left_the_view_keeps_no_cut_open() -> None:
@@ -341,8 +347,10 @@ def test_who_has_left_the_view_keeps_no_cut_open() -> None:
         table.carry("A", "B")
         table.carry("B", "A")
     assert table["A"].report.transfer_bytes
+    assert open_cuts(table, "A") == 1
     table.lead(view(3, "A", "C"))
     assert table["A"].synced == ("C",)
+    assert open_cuts(table, "A") == 0
 
 
 def test_what_a_holder_may_lack_is_kept_until_it_says_where_it_stands() -> None:

@@ -132,11 +132,11 @@ MUTANTS: Final = (
                 """
         return self.history.commit
 
-    def continue_from""",
+    @_accepted""",
                 """
         return self.history.log.end
 
-    def continue_from""",
+    @_accepted""",
             ),
         ),
     ),
