@@ -160,7 +160,7 @@ def act(standing: Standing) -> Act:
             return Act.SETTLE
         # It may be primary by now without knowing it.  The answer to a ping that
         # says that it leaves shows that, and no view makes it primary after that.
-        # A view service that has stopped makes nobody primary.
+        # A view service that has stopped creates no view.
         stopped = standing.registration is Registration.STOPPED
         done = standing.is_confirmed or stopped
         return Act.GO if done else Act.OFFER
@@ -225,7 +225,7 @@ def _patience_s(
         return STOP_S_MAX
     alone_s = ALONE_PINGS * ping_s
     if standing.registration is Registration.STOPPED:
-        # Whoever stopped it is probably stopping everything.
+        # Probably everything is being stopped.
         return alone_s if wanted is Act.OFFER else 0.0
     if wanted is Act.OFFER:
         return alone_s if standing.role == BACKUP else STOP_S_MAX

@@ -272,7 +272,7 @@ class Replica:
         self._out.send(link, Goodbye("protocol", "not greeted here; connect anew"))
 
     def _refuse(self, link: Link, message: Message, reason: str) -> None:
-        """Do nothing, and teach whoever asked the view that we know: once in this
+        """Do nothing, and tell the sender the view that is known here: once in this
         turn, since one read brings thousands of requests."""
         self._out.ignore(link, message, reason)
         number = self.view.number

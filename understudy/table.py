@@ -100,7 +100,7 @@ def cause_text(cause: dict[str, Any]) -> str:
 
 def _printable(line: str) -> str:
     """*line* for people, with all that is no printable character escaped: names and
-    texts come from whatever has called the view service, and must not control a
+    texts come from any process that called the view service, and must not control a
     terminal."""
     line = readable(line)
     if line.isprintable():

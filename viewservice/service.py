@@ -325,7 +325,7 @@ class ViewService(Logged, Service):
                 self._refuse(link, ping.member, answer)
                 link.goodbye(answer.reason, answer.text)
             return
-        # Anybody can say that it is a server.
+        # Any process can say that it is a server.
         link.is_patient = not self.views.roster.has_served(ping.member)
         self._refusals.drop(ping.member)
         self._reports[ping.member.name] = ping.report
@@ -414,7 +414,7 @@ class ViewService(Logged, Service):
         is_alive = server is not None and not server.is_dead(self._settings.dead_pings)
         if is_alive == (name in self._alive):
             return
-        # Anybody can be a server of ever new names, until it serves.
+        # A process that never serves can take ever new names.
         served = server is not None and server.served
         is_told = served or self._passing.is_due(self._reactor.seconds())
         if server is not None and is_alive:

@@ -305,7 +305,7 @@ class _Turn:
     """Which events of a turn are taken in, and in which order.
 
     Where there was no time for all in the last turn, those come first that others
-    depend on (servers, ports, whoever has not said who he is), then those who are
+    depend on (servers, ports, callers without a Hello), then those who are
     patient, at least one of them; and of equals the one that has waited longest,
     since epoll reports the same ones first each time.
     """

@@ -141,7 +141,7 @@ class Link(Protocol):
     #: ``127.0.0.1:40312``, for logs.
     peer: str = "?"
     #: Do others come first when there is no time for all in a turn?  Of a caller
-    #: on which nobody's place in a view depends.
+    #: on which no place in a view depends.
     is_patient: bool = False
     #: Messages of later versions than the other end speaks; they are not sent.
     _unspoken: frozenset[type[Message]] = frozenset()

@@ -267,7 +267,7 @@ class Listener(ServerFactory):
             _log.warning("listener.filled", peer=host, text=text)
 
     def _tell_broken(self, link: Link, error: ProtocolError) -> None:
-        # Once a minute for each host and reason: whoever it is can call at once again.
+        # Once a minute for each host and reason: a caller can call at once again.
         event = link.far_host, error.reason
         is_due = self._broken.is_due(event, self._reactor.seconds())
         log = _log.warning if is_due else _log.debug

@@ -6,7 +6,7 @@ write, and a few more ask for large values and never read an answer.  Meanwhile
 ordinary clerks go on: each of their calls ends as done or with a typed error, the
 servers' memory stays bounded, and within five seconds of the end the service is as
 fast as before.  The machine itself is not equally fast all the time, so this is
-measured against a second service beside it, that nobody floods.
+measured against a second service beside it, which is not flooded.
 """
 
 from __future__ import annotations

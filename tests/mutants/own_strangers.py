@@ -280,7 +280,7 @@ MUTANTS: Final = (
     Mutant(
         "stranger-first",
         "8",
-        "whoever says that it is a server comes before clerks in a turn",
+        "a process that only says that it is a server comes before clerks in a turn",
         (
             put(
                 "viewservice.service",

@@ -351,7 +351,7 @@ MUTANTS: Final = (
     Mutant(
         "refusal-never",
         "5",
-        "whoever was refused once is never told the view again",
+        "a sender that was refused once is never told the view again",
         (
             put(
                 "pbserver.replica",
