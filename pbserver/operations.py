@@ -12,7 +12,7 @@ replica's version to the next one's, and answers may not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -68,7 +68,7 @@ _NO_ROOM: Final = failed(
     TOO_LARGE, "the answer to the batch is full; ask for this in a batch of its own"
 )
 #: The answer to every command that comes when the budget is used up.
-NO_WORK: Final = failed(
+_NO_WORK: Final = failed(
     OVER_BUDGET,
     "the commands before this one use up what one body may cost; send it in another",
 )
@@ -137,12 +137,9 @@ def _get(pairs: Pairs, command: Get, budget: Budget) -> bytes:
 
 def _put(pairs: Pairs, command: Put, budget: Budget) -> bytes:
     key, value = command.key, command.value
-    if len(key) > LONG_KEY_BYTES or len(value) > VALUE_BYTES_MAX:
+    if len(key) > LONG_KEY_BYTES or len(value) > FREED_BYTES_FREE or pairs.long_values:
         return _set(pairs, key, value, _DONE, budget)
-    # As `_set` does, without its call: of all commands, this one comes most often.
-    old = pairs.put(key, value)
-    if old is not None and len(old) > FREED_BYTES_FREE:
-        budget.freed(len(old))
+    pairs.put_short(key, value)
     return _DONE
 
 
@@ -247,3 +244,31 @@ READS: Final[Operations] = {
     Scan: _scan,
     type(None): _nothing,
 }
+
+
+def answers(
+    operations: Operations,
+    pairs: Pairs,
+    commands: Sequence[Command | None],
+    budget: Budget,
+) -> list[bytes]:
+    """Do all the commands of a body, in order -> the answer of each."""
+    budget.commands = remaining = iter(commands)
+    # Most commands are short puts.  What `_put` does with them is done here without
+    # its call, until there is a long value: only other commands can bring one.
+    quick = Put if operations is WRITES and not pairs.long_values else None
+    found: list[bytes] = []
+    add, put_short = found.append, pairs.put_short
+    for command in remaining:
+        if type(command) is quick:
+            key, value = command.key, command.value
+            if len(key) + len(value) <= LONG_KEY_BYTES:
+                put_short(key, value)
+                add(_DONE)
+                continue
+        add(operations[type(command)](pairs, command, budget))
+        if pairs.long_values:
+            quick = None
+    if budget.work < 0:
+        found += [_NO_WORK] * (len(commands) - len(found))
+    return found

@@ -27,6 +27,8 @@ from typing import Final
 
 from attrs import define, field
 
+from pbserver.budget import FREED_BYTES_FREE
+
 #: More pairs than this, and a leaf is split in two.  A dict of 84 fits a
 #: table of 128 slots, and the 42 that a split leaves fit one of 64: this wastes
 #: the least.  Every put of a body may split a leaf, and every scan may sort two:
@@ -63,6 +65,8 @@ class Pairs:
     #: How many pairs were moved or copied with their leaf since this was last set
     #: to zero.  It depends on the leaves, so no answer may depend on it.
     moved: int = 0
+    #: How many values are longer than `FREED_BYTES_FREE`.
+    long_values: int = 0
 
     _leaves: list[Leaf] = field(factory=lambda: [{}])
     #: ``_fences[i]``: every key below it lies in leaf i or before, every other
@@ -90,19 +94,34 @@ class Pairs:
             leaf = self._own(at)
         before = leaf.get(key)
         leaf[key] = value
+        if len(value) > FREED_BYTES_FREE:
+            self.long_values += 1
         if before is None:
-            self.count += 1
-            if len(leaf) > LEAF_PAIRS_MAX or (
-                len(key) > WIDE_KEY_BYTES and _width(leaf) > LEAF_KEY_BYTES_MAX
-            ):
-                self._split(at, key)
+            self._added(at, key)
+        elif len(before) > FREED_BYTES_FREE:
+            self.long_values -= 1
         return before
+
+    def put_short(self, key: bytes, value: bytes) -> None:
+        """The same without a look at the value that was there: while no value is
+        long, and this one is none."""
+        at = bisect_right(self._fences, key)
+        leaf = self._leaves[at]
+        if self._needed and id(leaf) in self._needed:
+            leaf = self._own(at)
+        before = len(leaf)
+        leaf[key] = value
+        if len(leaf) != before:
+            self._added(at, key)
 
     def append(self, key: bytes, suffix: bytes) -> int:
         """Append to the value, an absent key counting as empty -> its length."""
         value = self.get(key)
         if type(value) is bytearray and (not self._cuts or key in self._grown):
+            before = len(value)
             value += suffix
+            if before <= FREED_BYTES_FREE < len(value):
+                self.long_values += 1
             return len(value)
         if value is None:
             grown: Value = suffix
@@ -126,6 +145,8 @@ class Pairs:
             leaf = self._own(at)
         value = leaf.pop(key)
         self.count -= 1
+        if len(value) > FREED_BYTES_FREE:
+            self.long_values -= 1
         if len(leaf) < LEAF_PAIRS_MIN and self._fences:
             self._join(at)
         return value
@@ -201,6 +222,15 @@ class Pairs:
         leaf = self._leaves[at] = self._leaves[at].copy()
         self.moved += len(leaf)
         return leaf
+
+    def _added(self, at: int, key: bytes) -> None:
+        """The leaf there has a new key."""
+        self.count += 1
+        leaf = self._leaves[at]
+        if len(leaf) > LEAF_PAIRS_MAX or (
+            len(key) > WIDE_KEY_BYTES and _width(leaf) > LEAF_KEY_BYTES_MAX
+        ):
+            self._split(at, key)
 
     def _split(self, at: int, newest: bytes) -> None:
         leaf = self._leaves[at]

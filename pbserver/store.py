@@ -29,10 +29,10 @@ from pbserver.budget import (
 )
 from pbserver.operations import (
     AROUND_BYTES,
-    NO_WORK,
     READS,
     WRITES,
     Operations,
+    answers,
     failed,
 )
 from pbserver.pairs import Pairs, PairsCut
@@ -167,11 +167,7 @@ class Store:
         # `ANSWER_BYTES_SURE` are reserved for each of the other answers.
         budget.fit = _FIT - ANSWER_BYTES_SURE * count
         budget.work = WORK_MAX - COMMAND_WORK * count
-        budget.commands = remaining = iter(commands)
-        answers = [operations[type(each)](pairs, each, budget) for each in remaining]
-        if budget.work < 0:
-            answers += [NO_WORK] * (count - len(answers))
-        joined = bodies.join(answers)
+        joined = bodies.join(answers(operations, pairs, commands, budget))
         self.spent = WORK_MAX - budget.work + len(body) + len(joined)
         if pairs.moved:
             self._count_moved()

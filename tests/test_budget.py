@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from client.calls import TOGETHER_MAX
 from pbserver import bodies
 from pbserver.budget import (
     COMMAND_WORK,
+    COPIED_BYTES_FREE,
     FREED_BYTES_FREE,
     FREED_BYTES_PAID,
     MOVED_WORK,
@@ -29,6 +32,7 @@ from pbserver.pairs import (
 from pbserver.single import Single
 from pbserver.store import Store
 from tests.stores import (
+    Model,
     ask,
     decode,
     do,
@@ -137,6 +141,44 @@ def test_a_long_value_that_is_dropped_is_paid_for() -> None:
         answer = store.apply(body, 0)
         assert store.spent == COMMAND_WORK + paid + len(body) + len(answer)
         do(store, Put(b"k", b""))
+
+
+_SIZES = st.sampled_from([0, 5000, FREED_BYTES_FREE, FREED_BYTES_FREE + 1, 200_000])
+_KEYS = st.sampled_from([b"a", b"b", b"c"])
+_LONG = st.one_of(
+    st.builds(Put, _KEYS, st.builds(bytes, _SIZES)),
+    st.builds(Append, _KEYS, st.builds(bytes, _SIZES)),
+    st.builds(Delete, _KEYS),
+    st.builds(Cas, _KEYS, st.none() | st.builds(bytes, _SIZES), st.just(b"")),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(_LONG, min_size=1, max_size=6), max_size=6))
+def test_what_dropping_costs_depends_on_the_value_alone(
+    batches: list[list[Command]],
+) -> None:
+    """Not on whether any value was long before, which decides how a put is done."""
+    store, model = Store(), Model()
+    for batch in batches:
+        price, copied = 0, set()
+        for command in batch:
+            key = getattr(command, "key", b"")
+            before = len(model.pairs.get(key, b""))
+            done = model.do(command)
+            if isinstance(command, Append):
+                if before > COPIED_BYTES_FREE and key not in copied:
+                    price += (before - COPIED_BYTES_FREE) // 4
+                    copied.add(key)
+            elif before > FREED_BYTES_FREE and done is not False:
+                price += (min(before, FREED_BYTES_PAID) - FREED_BYTES_FREE) // 16
+        body = encode(batch)
+        answer = store.apply(body, 0)
+        fixed = COMMAND_WORK * len(batch) + len(body) + len(answer)
+        assert store.spent == fixed + price
+    assert everything(store) == model.pairs
+    found = [len(value) > FREED_BYTES_FREE for value in model.pairs.values()]
+    assert store._pairs.long_values == sum(found)
 
 
 def test_many_appends_to_one_long_value_cost_one_copy() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbserver.budget import FREED_BYTES_FREE
 from pbserver.pairs import LEAF_PAIRS_MAX
 from pbserver.store import Store
 from tests.stores import (
@@ -78,6 +79,9 @@ def check_leaves(store: Store) -> None:
     assert len(leaves) == len(fences) + 1
     assert fences == sorted(set(fences))
     assert all(1 <= len(leaf) <= LEAF_PAIRS_MAX for leaf in leaves) or len(leaves) == 1
+    assert store._pairs.long_values == sum(
+        len(value) > FREED_BYTES_FREE for leaf in leaves for value in leaf.values()
+    )
     for low, leaf, high in zip([b"", *fences], leaves, [*fences, None], strict=True):
         assert all(low <= key and (high is None or key < high) for key in leaf)
 
@@ -234,7 +238,12 @@ def test_each_of_several_cuts_is_of_its_moment(data: st.DataObject) -> None:
                 cuts.pop(data.draw(st.integers(0, len(cuts) - 1)))[0].close()
             case _:
                 key = b"%03d" % data.draw(st.integers(0, 700))
-                kinds = (Append(key, bytes(5000)), Put(key, b"new"), Delete(key))
+                kinds = (
+                    Append(key, bytes(5000)),
+                    Put(key, b"new"),
+                    Put(key, bytes(70_000)),
+                    Delete(key),
+                )
                 command = data.draw(st.sampled_from(kinds))
                 assert do(store, command) == [model.do(command)]
     for cut, pairs, parts in cuts:
@@ -247,6 +256,7 @@ def test_each_of_several_cuts_is_of_its_moment(data: st.DataObject) -> None:
         assert found == digest
     assert store._pairs._needed == {}
     assert everything(store) == model.pairs
+    check_leaves(store)
 
 
 def test_a_closed_cut_gives_nothing_and_keeps_nothing() -> None:

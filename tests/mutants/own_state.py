@@ -269,6 +269,24 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "store-append",
+        "5 transfer 3",
+        "a snapshot shows what was appended after it was taken",
+        (
+            put(
+                "pbserver.pairs",
+                """
+        if self._needed and id(leaf) in self._needed:
+            leaf = self._own(at)
+        before = leaf.get(key)
+""",
+                """
+        before = leaf.get(key)
+""",
+            ),
+        ),
+    ),
+    Mutant(
         "store-grown",
         "5 transfer 3",
         "a long value in a snapshot grows with what is appended later",

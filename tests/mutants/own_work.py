@@ -43,6 +43,63 @@ MUTANTS: Final = (
         tests=("pairs",),
     ),
     Mutant(
+        "work-long-grown",
+        "9",
+        "a value that grows long in place is not counted as a long one",
+        (
+            put(
+                "pbserver.pairs", "if before <= FREED_BYTES_FREE < len(value):", "if 0:"
+            ),
+        ),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-long-deleted",
+        "9",
+        "a long value that was deleted is counted for ever, and puts are slow",
+        (
+            put(
+                "pbserver.pairs",
+                """
+        if len(value) > FREED_BYTES_FREE:
+            self.long_values -= 1
+""",
+                "",
+            ),
+        ),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-long-before",
+        "9",
+        "a put that drops a long value is free after another command of its body",
+        (
+            put(
+                "pbserver.operations",
+                """
+        if pairs.long_values:
+            quick = None
+""",
+                "",
+            ),
+        ),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-long-alone",
+        "9",
+        "a put that drops a long value is free if it comes alone",
+        (put("pbserver.operations", " or pairs.long_values:", ":"),),
+        tests=("budget",),
+    ),
+    Mutant(
+        "work-quick-read",
+        "9",
+        "a put in a query is executed",
+        (put("pbserver.operations", "if operations is WRITES and not", "if not"),),
+        tests=("budget", "store"),
+    ),
+    Mutant(
         "work-moved",
         "bounds",
         "a turn does not count what it costs to split a leaf",

@@ -80,10 +80,10 @@ MUTANTS: Final = (
                 """
         if self._needed and id(leaf) in self._needed:
             leaf = self._own(at)
-        before = leaf.get(key)
+        before = len(leaf)
 """,
                 """
-        before = leaf.get(key)
+        before = len(leaf)
 """,
             ),
         ),

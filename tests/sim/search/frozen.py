@@ -102,7 +102,8 @@ class _Pickler(pickle.Pickler):
         # Which leaves its cuts still need, it knows by where they are in memory.
         leaves = [leaf for cut in obj._cuts for leaf in (*cut._waiting, cut._leaf)]
         needed = [leaf for leaf in leaves if leaf is not None]
-        state = (obj.count, obj._leaves, obj._fences, needed, obj._cuts, obj._grown)
+        counts = (obj.count, obj.long_values)
+        state = (counts, obj._leaves, obj._fences, needed, obj._cuts, obj._grown)
         return Pairs, (), state, None, None, _fill
 
 
@@ -118,5 +119,6 @@ def _kept(value: Any) -> int:
 
 
 def _fill(pairs: Pairs, state: Any) -> None:
-    pairs.count, pairs._leaves, pairs._fences, needed, pairs._cuts, pairs._grown = state
+    counts, pairs._leaves, pairs._fences, needed, pairs._cuts, pairs._grown = state
+    pairs.count, pairs.long_values = counts
     pairs._needed = dict(Counter(map(id, needed)))
