@@ -26,7 +26,7 @@ from wire.commands import AnyAnswer
 T = TypeVar("T")
 
 
-class _Conversation(NamedTuple):
+class _Core(NamedTuple):
     """A clerk, and the thread in which it lives."""
 
     background: Background
@@ -63,7 +63,7 @@ class BlockingClerk:
         self._timeout_ms = as_timeout_ms(timeout)
         self._window = as_window(window)
         #: Begun with the first call, and again in a child after a fork.
-        self._conversation: _Conversation | None = None
+        self._core: _Core | None = None
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -77,7 +77,7 @@ class BlockingClerk:
         )
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        here = getattr(self, "_conversation", None)
+        here = getattr(self, "_core", None)
         if here is None or self._is_closed or not here.background.is_usable:
             return
         here.background.close(here.clerk)
@@ -160,7 +160,7 @@ class BlockingClerk:
 
         In a child that was forked, the connections of the parent stay as they
         are."""
-        here, self._is_closed = self._conversation, True
+        here, self._is_closed = self._core, True
         if here is not None and here.background.is_usable:
             # It is closed whatever comes; and if the thread ends, that is all.
             with suppress(ClerkError):
@@ -173,27 +173,27 @@ class BlockingClerk:
     def _write(self, call: Callable[..., Deferred[T]], *args: Any, **more: Any) -> T:
         return self._run(self._begun(), InDoubt, call, *args, **more)
 
-    def _begun(self) -> _Conversation:
+    def _begun(self) -> _Core:
         """The conversation of this process.  Raises NotExecuted."""
-        here = self._conversation
+        here = self._core
         if here is None or not here.background.is_usable:
             with exclusive():
-                here = self._conversation
+                here = self._core
                 if here is None or not here.background.is_usable:
-                    here = self._conversation = self._begin()
+                    here = self._core = self._begin()
         return here
 
-    def _begin(self) -> _Conversation:
+    def _begin(self) -> _Core:
         if self._is_closed:
             raise NotExecuted("the clerk is closed")
         ground = background()
         clerk = Clerk(ground.reactor, self._addresses, self._timeout, self._window)
         ground.open.add(clerk)
-        return _Conversation(ground, clerk)
+        return _Core(ground, clerk)
 
     def _run(
         self,
-        here: _Conversation,
+        here: _Core,
         unanswered: type[ClerkError],
         call: Callable[..., Deferred[T]],
         *args: Any,

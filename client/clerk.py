@@ -6,7 +6,7 @@ The clerk: calls on a replicated service, for Twisted programs.
     await clerk.get("greeting")          # b"hello"
     await clerk.close()
 
-Thin: `client.conversation` decides what is said and how each call ends.  Here
+Thin: `client.clerk_core` decides what is said and how each call ends.  Here
 is when it is said, once per reactor turn and not once per call, and how a call
 looks to the caller (``docs/design.md``, sections 7 and 10).
 """
@@ -35,10 +35,10 @@ from client.arguments import (
     encode_command,
 )
 from client.bodies import Ended, Outcome
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from client.errors import ClerkError, InDoubt, NotExecuted, command_error
 from client.lines import Lines, Surroundings
-from client.whereabouts import Whereabouts
+from client.primary_locator import PrimaryLocator
 from wire.commands import (
     DOUBTFUL,
     TOO_LARGE,
@@ -52,7 +52,7 @@ from wire.commands import (
     Ok,
     Put,
 )
-from wire.invariants import guard
+from wire.fail_stop import guard
 
 T = TypeVar("T")
 
@@ -112,9 +112,9 @@ class Clerk:
         self._reactor = reactor
         self._random = SystemRandom() if random is None else random
         seed = self._random.getrandbits(32)
-        where = Whereabouts(seed, tuple(addresses))
-        self._conversation = Conversation(where, as_window(window))
-        around = Surroundings(self._conversation, reactor, self._random, self._happened)
+        where = PrimaryLocator(seed, tuple(addresses))
+        self._core = ClerkCore(where, as_window(window))
+        around = Surroundings(self._core, reactor, self._random, self._happened)
         self._now_ms = around.now_ms
         self._lines = Lines(around, addresses)
         #: Calls that have not ended, by number.
@@ -238,12 +238,12 @@ class Clerk:
             return closed
         self._closing.append(closed)
         now_ms = self._now_ms()
-        self._happened(self._conversation.close(now_ms, self._due_ms(timeout, now_ms)))
+        self._happened(self._core.close(now_ms, self._due_ms(timeout, now_ms)))
         return closed
 
     def obstacle(self) -> str:
         """Why this clerk gets no answer, for people."""
-        return self._conversation.whereabouts.obstacle
+        return self._core.locator.obstacle
 
     # -- how a call is made ------------------------------------------------------
 
@@ -275,26 +275,26 @@ class Clerk:
     def _begin(
         self, reply: Reply[Any], command: bytes, now_ms: int, *, is_alone: bool
     ) -> None:
-        conversation, due_ms = self._conversation, reply.deadline_ms
+        core, due_ms = self._core, reply.deadline_ms
         try:
             if reply.is_read:
-                number = conversation.read(command, now_ms, due_ms, alone=is_alone)
+                number = core.read(command, now_ms, due_ms, alone=is_alone)
             else:
-                number = conversation.write(command, now_ms, due_ms)
+                number = core.write(command, now_ms, due_ms)
         except NotExecuted as error:
             reply.errback(error)
             return
         reply.number = number
         self._replies[number] = reply
         if self._turn is None and not self._is_handing_out:
-            if conversation.whereabouts.is_open and not conversation.is_outstanding:
+            if core.locator.is_open and not core.is_outstanding:
                 self._carry_on()
             else:
                 self._turn = self._reactor.callLater(0, self._turn_ended)
 
     def _cancelled(self, reply: Deferred[Any]) -> None:
         assert isinstance(reply, Reply), "only replies are cancelled here"
-        ended = self._conversation.give_up(reply.number, self._now_ms())
+        ended = self._core.give_up(reply.number, self._now_ms())
         if not ended and self._replies.pop(reply.number, None) is not None:
             # Its answer is there, and is being handed out to others first.
             why = "cancelled just before its answer"
@@ -348,20 +348,20 @@ class Clerk:
 
     def _carry_on(self) -> None:
         """See to everything that follows from what has happened."""
-        if self._conversation.needs_session:
-            self._conversation.open_session(self._random.randbytes(16))
+        if self._core.needs_session:
+            self._core.open_session(self._random.randbytes(16))
         self._lines.adjust()
-        if not self._conversation.is_outstanding:
+        if not self._core.is_outstanding:
             self._say()
-        elif self._turn is None and self._conversation.has_more_to_say:
+        elif self._turn is None and self._core.has_more_to_say:
             self._turn = self._reactor.callLater(0, self._turn_ended)
-        if self._conversation.is_finished:
+        if self._core.is_finished:
             self._go()
         else:
             self._set_timer()
 
     def _say(self) -> None:
-        if messages := self._conversation.flush():
+        if messages := self._core.flush():
             self._lines.say(messages)
 
     @guard
@@ -371,7 +371,7 @@ class Clerk:
         self._carry_on()
 
     def _set_timer(self) -> None:
-        wake_ms = self._conversation.wake_ms()
+        wake_ms = self._core.wake_ms()
         if wake_ms is None:
             return
         if self._timer is not None:
@@ -385,7 +385,7 @@ class Clerk:
     @guard
     def _became_due(self) -> None:
         self._timer = None
-        self._happened(self._conversation.tick(self._now_ms()))
+        self._happened(self._core.tick(self._now_ms()))
 
     def _go(self) -> None:
         """Nothing is left to do but to hang up."""

@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
 from client.bodies import Ended
-from client.conversation import Conversation
-from client.whereabouts import Dial
+from client.clerk_core import ClerkCore
+from client.primary_locator import Dial
 from wire.links import Dialler, Link
 from wire.messages import (
     CLERK,
@@ -37,7 +37,7 @@ from wire.survey import Survey
 class Surroundings:
     """What a clerk's connections need around them."""
 
-    conversation: Conversation
+    core: ClerkCore
     reactor: IReactorTime
     random: Random
     #: Called after every event, with the calls that it ended.
@@ -74,7 +74,7 @@ class ViewsLine:
 
     def adjust(self) -> None:
         """Ask, or dial anew, if that is wanted."""
-        where = self._around.conversation.whereabouts
+        where = self._around.core.locator
         if where.asks != self._asks:
             self._asks = where.asks
             self._dialler.start()
@@ -97,18 +97,18 @@ class ViewsLine:
         return stopping.addCallback(lambda _: None)
 
     def _surveyed(self, address: str, cluster: bytes) -> None:
-        conversation = self._around.conversation
-        self._around.happened(conversation.views_surveyed(address, cluster))
+        core = self._around.core
+        self._around.happened(core.views_surveyed(address, cluster))
 
     def hello(self) -> Hello:
         """Introduce the clerk."""
-        return self._around.conversation.hello()
+        return self._around.core.hello()
 
     def link_opened(self, link: Link) -> Goodbye | None:
         """The view service is there; whatever it is for, ask."""
-        conversation = self._around.conversation
-        ended = conversation.views_opened(link.hello)
-        if not conversation.is_finished:
+        core = self._around.core
+        ended = core.views_opened(link.hello)
+        if not core.is_finished:
             link.send(Watch())
         self._around.happened(ended)
         return None
@@ -116,21 +116,21 @@ class ViewsLine:
     def received(self, link: Link, message: Message) -> None:  # noqa: ARG002
         """It says what the view is."""
         if isinstance(message, ViewIs):
-            conversation = self._around.conversation
+            core = self._around.core
             now_ms = self._around.now_ms()
-            self._around.happened(conversation.views_said(message, now_ms))
-            if conversation.whereabouts.cluster and not conversation.is_finished:
+            self._around.happened(core.views_said(message, now_ms))
+            if core.locator.cluster and not core.is_finished:
                 self._survey.begin(self._dialler.address)
 
     def dial_failed(self, address: str, reason: str) -> None:
         """There is no connection to *address*; the dialler tries again."""
-        self._around.conversation.views_failed(address, reason)
+        self._around.core.views_failed(address, reason)
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The dialler makes it again; but it may have been refused."""
         if link.farewell is not None:
-            conversation = self._around.conversation
-            self._around.happened(conversation.views_refused(link.farewell))
+            core = self._around.core
+            self._around.happened(core.views_refused(link.farewell))
 
 
 class PrimaryLine:
@@ -157,14 +157,12 @@ class PrimaryLine:
 
     def hello(self) -> Hello:
         """Introduce the clerk."""
-        return self._around.conversation.hello()
+        return self._around.core.hello()
 
     def link_opened(self, link: Link) -> Goodbye | None:
         """The server is there, if it is the right one."""
         now_ms = self._around.now_ms()
-        refusal = self._around.conversation.link_opened(
-            self._attempt, link.hello, now_ms
-        )
+        refusal = self._around.core.link_opened(self._attempt, link.hello, now_ms)
         if refusal is not None:
             # Before this line is dropped, which would give another reason.
             link.goodbye(refusal.reason, refusal.text)
@@ -174,19 +172,19 @@ class PrimaryLine:
     def received(self, link: Link, message: Message) -> None:  # noqa: ARG002
         """It answers, or refuses."""
         now_ms = self._around.now_ms()
-        ended = self._around.conversation.received(self._attempt, message, now_ms)
+        ended = self._around.core.received(self._attempt, message, now_ms)
         self._around.happened(ended)
 
     def dial_failed(self, address: str, reason: str) -> None:  # noqa: ARG002
         """There is no connection; the dialler tries again."""
         now_ms = self._around.now_ms()
-        self._around.conversation.dial_failed(self._attempt, reason, now_ms)
+        self._around.core.dial_failed(self._attempt, reason, now_ms)
         self._around.happened([])
 
     def link_closed(self, link: Link, reason: str) -> None:  # noqa: ARG002
         """The connection is gone."""
         now_ms = self._around.now_ms()
-        ended = self._around.conversation.link_closed(self._attempt, reason, now_ms)
+        ended = self._around.core.link_closed(self._attempt, reason, now_ms)
         self._around.happened(ended)
 
 
@@ -203,7 +201,7 @@ class Lines:
     def adjust(self) -> None:
         """Carry out what the conversation wants by now."""
         self._views.adjust()
-        dial = self._around.conversation.whereabouts.dial
+        dial = self._around.core.locator.dial
         if (None if self._primary is None else self._primary.dial) is not dial:
             self._hang_up()
             if dial is not None:

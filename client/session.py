@@ -41,7 +41,7 @@ class Session:
     id: bytes
 
     #: The index of the entry that opened it; None until the server has said it.
-    birth: int | None = field(default=None, init=False)
+    opened_index: int | None = field(default=None, init=False)
 
     #: The number that the next batch gets.
     next: int = field(default=1, init=False)
@@ -61,34 +61,38 @@ class Session:
         """What opens it; saying it again changes nothing."""
         return OpenSession(self.id)
 
-    def opened(self, birth: int) -> None:
-        """The server has said under which birth it stands.
+    def opened(self, opened_index: int) -> None:
+        """The session is open; *opened_index* is the index of the entry that opened it.
 
-        Only the first word counts: batches carry it, and with another birth
-        the server tells them from those of this session.
+        Only the first one counts: batches carry it, and the server considers those
+        with another one part of another session.
         """
-        if self.birth is None:
-            self.birth = birth
+        if self.opened_index is None:
+            self.opened_index = opened_index
 
     def closing(self) -> CloseSession | None:
         """What ends it, if it ever stood."""
-        return None if self.birth is None else CloseSession(self.id, self.birth)
+        return (
+            None
+            if self.opened_index is None
+            else CloseSession(self.id, self.opened_index)
+        )
 
     def has_room(self, window: int) -> bool:
         """Whether another batch may be sent."""
-        lacking = next(iter(self.outstanding), self.next)
+        first_unanswered = next(iter(self.outstanding), self.next)
         return (
-            self.birth is not None
+            self.opened_index is not None
             and len(self.outstanding) < window
             and self.outstanding_bytes < OUTSTANDING_BYTES_MAX
-            and self.next - lacking < WINDOW_MAX
+            and self.next - first_unanswered < WINDOW_MAX
         )
 
     def batch(self, calls: tuple[int, ...], body: bytes) -> Batch:
         """The next batch, which counts as sent from here on."""
-        assert self.birth is not None, "a batch needs the session's birth"
-        lacking = next(iter(self.outstanding), self.next)
-        message = Batch(self.id, self.birth, self.next, lacking, body)
+        assert self.opened_index is not None, "a batch needs its session's opened_index"
+        first_unanswered = next(iter(self.outstanding), self.next)
+        message = Batch(self.id, self.opened_index, self.next, first_unanswered, body)
         self.outstanding[self.next] = Sent(message, calls)
         self.outstanding_bytes += len(body)
         self.next += 1
@@ -158,11 +162,11 @@ class Session:
     def copy(self) -> Session:
         """Another one that goes its own way from here."""
         twin = Session(self.id)
-        twin.birth, twin.next = self.birth, self.next
+        twin.opened_index, twin.next = self.opened_index, self.next
         twin.outstanding = self.outstanding.copy()
         twin.outstanding_bytes = self.outstanding_bytes
         return twin
 
     def fingerprint(self) -> Hashable:
         """Equal for those that behave equally."""
-        return self.id, self.birth, self.next, tuple(self.outstanding.values())
+        return self.id, self.opened_index, self.next, tuple(self.outstanding.values())

@@ -16,7 +16,7 @@ the lease ran out.
 
 from typing import Any
 
-from pbserver.single import Refused
+from pbserver.simple_machine import Refused
 
 LEASE_MS_MAX = 3_600_000
 

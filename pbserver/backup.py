@@ -19,12 +19,12 @@ from pbserver.log import is_later
 from pbserver.outbox import Link, Outbox
 from pbserver.transfer import CannotLoad, Incoming, Job
 from wire.messages import (
-    Accepted,
     Forward,
+    ForwardOk,
     Goodbye,
-    Position,
-    SnapshotHave,
+    LogPosition,
     SnapshotPart,
+    SnapshotPartOk,
     View,
 )
 
@@ -85,7 +85,7 @@ class Backup:
         """A newer view has another primary, or another part for this server."""
         self._drop_incoming()
 
-    def on_greet(self, link: Link) -> None:
+    def on_attach(self, link: Link) -> None:
         """This view's primary asks where we stand."""
         if link != self.link:
             # A transfer lives on one connection.
@@ -146,7 +146,7 @@ class Backup:
             self._fail(error)
             return
         if not whole:
-            self.out.send(self.link, SnapshotHave(part.part))
+            self.out.send(self.link, SnapshotPartOk(part.part))
         elif incoming.job is not None:
             self.job = incoming.job
         else:
@@ -169,7 +169,7 @@ class Backup:
         self.incoming = self.job = None
         self.history.install(incoming.state)
         self.verified = self.history.commit
-        self.out.send(self.link, SnapshotHave(incoming.next_part - 1))
+        self.out.send(self.link, SnapshotPartOk(incoming.next_part - 1))
 
     def _fail(self, error: ValueError) -> None:
         # On a new connection the transfer starts again.
@@ -215,7 +215,7 @@ class Backup:
                 self._accepted = max(self._accepted, self.history.commit)
             else:
                 self._accepted = self.verified
-            accepted = Accepted(
+            accepted = ForwardOk(
                 self.view.number, self._echo, self._accepted, self.history.commit
             )
             self._echo = None
@@ -265,5 +265,5 @@ class Backup:
         log = self.history.log
         entry_view = log.view_at(self.verified)
         assert entry_view is not None, (log.base_index, self.verified, log.end)
-        position = Position(self.view.number, entry_view, self.verified)
+        position = LogPosition(self.view.number, entry_view, self.verified)
         self.out.send(self.link, position)

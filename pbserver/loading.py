@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pbserver.machine import StateMachine
-from pbserver.single import OneByOne, Single
+from pbserver.simple_machine import BatchAdapter, SimpleMachine
 
 MACHINE_METHODS: Final = ("apply", "query", "cut", "load", "digest")
 ONE_BY_ONE_METHODS: Final = ("apply_one", "query_one", "dump", "restore")
@@ -26,7 +26,7 @@ class NoMachine(ValueError):  # noqa: N818 (it says what is missing)
 
 def machine_factory(name: str) -> Callable[[], StateMachine]:
     """The factory of that name, which makes one fresh machine a call; a class
-    that takes one command at a time is wrapped in `Single`.
+    that takes one command at a time is wrapped in `SimpleMachine`.
 
     The current directory is importable.  One machine is made to see that it
     works.  Raises `NoMachine`.
@@ -46,7 +46,7 @@ def machine_factory(name: str) -> Callable[[], StateMachine]:
 
     def factory() -> StateMachine:
         machine = make()
-        return Single(machine) if isinstance(machine, OneByOne) else machine
+        return SimpleMachine(machine) if isinstance(machine, BatchAdapter) else machine
 
     _check(name, make)
     return factory

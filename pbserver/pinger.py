@@ -23,7 +23,7 @@ from twisted.internet.task import LoopingCall
 from pbserver.departure import Registration
 from pbserver.progress import Progress
 from pbserver.replica import Replica
-from wire.invariants import guard
+from wire.fail_stop import guard
 from wire.links import Dialler, Link
 from wire.logs import get_logger
 from wire.margin import REDIAL_S, margin_ticks

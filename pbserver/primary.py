@@ -18,12 +18,12 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from pbserver.door import Door
 from pbserver.follower import Follower
 from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.outbox import Link, Outbox
-from pbserver.questions import QUESTION_BYTES, Question, Questions
+from pbserver.pending_requests import PendingRequests
+from pbserver.round_waiters import QUESTION_BYTES, RoundWaiter, RoundWaiters
 from pbserver.sessions import ENTRY_WORK
 from pbserver.transfer import Outgoing
 from wire.bounds import EVIDENCE_MAX, TEXT_MAX, shortened
@@ -32,23 +32,23 @@ from wire.messages import (
     EVICTED,
     TOO_LARGE,
     WINDOW_MAX,
-    Accepted,
+    Attach,
     Batch,
     BatchAnswer,
     BatchRefused,
     CloseSession,
     Forward,
+    ForwardOk,
     Goodbye,
-    Greet,
+    LogPosition,
     Member,
     Message,
-    NotYours,
     OpenSession,
-    Position,
     Query,
     QueryAnswer,
-    SnapshotHave,
+    Redirect,
     SnapshotPart,
+    SnapshotPartOk,
     View,
     Wait,
 )
@@ -73,8 +73,8 @@ class Primary:
     links: dict[tuple[str, int], Link] = field(factory=dict)
 
     followers: dict[str, Follower] = field(factory=dict, init=False)
-    door: Door = field(init=False)
-    questions: Questions = field(factory=Questions, init=False)
+    door: PendingRequests = field(init=False)
+    waiters: RoundWaiters = field(factory=RoundWaiters, init=False)
     #: Answers of executed batches that were asked for again: connection -> (session,
     #: sequence) -> answer.  Each goes out once, however often it was asked for.
     _repeats: dict[Link, dict[tuple[bytes, int], BatchAnswer]] = field(
@@ -89,10 +89,10 @@ class Primary:
     news: bool = field(default=False, init=False)
 
     @door.default
-    def _rebuilt_door(self) -> Door:
+    def _rebuilt_door(self) -> PendingRequests:
         history = self.history
         log = history.log
-        return Door.of_tail(log.between(history.commit, log.end))
+        return PendingRequests.of_tail(log.between(history.commit, log.end))
 
     def begin(self) -> None:
         """Everything in the log is history now, the uncommitted tail included:
@@ -130,7 +130,7 @@ class Primary:
                 # A transfer goes on while both keep their parts.
                 del known[member.name]
                 follower.transfer = before.transfer
-            self.out.send(link, Greet(view))
+            self.out.send(link, Attach(view))
         for gone in known.values():
             gone.drop_transfer()
         self._round_wanted = True
@@ -144,11 +144,11 @@ class Primary:
         for follower in self.followers.values():
             follower.drop_transfer()
         for link in dict.fromkeys((*self.door.askers(), *self._askers())):
-            self.out.send(link, NotYours(view))
+            self.out.send(link, Redirect(view))
 
     def _askers(self) -> Iterator[Link]:
         """The connections that wait for something that is not logged."""
-        yield from self.questions.askers()
+        yield from self.waiters.askers()
         yield from self._repeats
 
     # -- clerks --------------------------------------------------------------
@@ -167,8 +167,12 @@ class Primary:
         This is a filter: the verdict is given by `Sessions.apply`, alike on
         every replica, and is final.
         """
-        if not batch.lacking <= batch.sequence < batch.lacking + WINDOW_MAX:
-            text = f"batch {batch.sequence} cannot lack {batch.lacking}"
+        if (
+            not batch.first_unanswered
+            <= batch.sequence
+            < batch.first_unanswered + WINDOW_MAX
+        ):
+            text = f"batch {batch.sequence} cannot lack {batch.first_unanswered}"
             self.out.send(link, Goodbye("protocol", text))
         elif len(batch.body) > BODY_BYTES_MAX:
             self.out.send(link, BatchRefused(batch.sequence, TOO_LARGE))
@@ -178,9 +182,9 @@ class Primary:
     def _admit(self, link: Link, batch: Batch) -> bool:
         """Deal with a batch of a known session -> False: it is unknown here."""
         session = self.history.state.table.get(batch.session)
-        if session is None or session.birth < batch.birth:
+        if session is None or session.opened_index < batch.opened_index:
             return False
-        if session.birth > batch.birth:
+        if session.opened_index > batch.opened_index:
             # Applied, so committed: that session ended, whoever is primary now.
             self.out.send(link, BatchRefused(batch.sequence, EVICTED))
             return True
@@ -194,7 +198,7 @@ class Primary:
                 repeats = self._repeats.setdefault(link, {})
                 repeats[batch.session, sequence] = answer
             return True
-        tail = self.door.tail(batch.session, batch.birth)
+        tail = self.door.tail(batch.session, batch.opened_index)
         if ahead == len(tail):
             index = self.history.append(self.view.number, batch).index
             self.door.log(batch, index, link)
@@ -211,7 +215,7 @@ class Primary:
 
     def _ask(self, link: Link, asked: Query | Batch) -> None:
         end = self.history.log.end
-        self.questions.add(Question(link, asked, end, self.round + 1))
+        self.waiters.add(RoundWaiter(link, asked, end, self.round + 1))
         self._round_wanted = True
 
     # -- backups -------------------------------------------------------------
@@ -221,7 +225,7 @@ class Primary:
         follower = self._backup(member)
         if follower is not None:
             follower.link_made(link)
-            self.out.send(link, Greet(self.view))
+            self.out.send(link, Attach(self.view))
             self._round_wanted = True
 
     def answered(self, member: Member) -> None:
@@ -244,10 +248,10 @@ class Primary:
         if follower is not None:
             follower.link_lost()
         else:
-            self.questions.link_lost(link)
+            self.waiters.link_lost(link)
             self._repeats.pop(link, None)
 
-    def on_position(self, link: Link, position: Position) -> None:
+    def on_log_position(self, link: Link, position: LogPosition) -> None:
         """A backup has said where it stands."""
         follower = self._listened(link, position, position.view)
         if follower is None:
@@ -258,7 +262,7 @@ class Primary:
             follower.next = None
             follower.needs_snapshot = True
 
-    def on_accepted(self, link: Link, accepted: Accepted) -> None:
+    def on_forward_ok(self, link: Link, accepted: ForwardOk) -> None:
         """A backup has echoed a round."""
         follower = self._listened(link, accepted, accepted.view)
         if follower is None:
@@ -275,7 +279,7 @@ class Primary:
         follower.commit = max(follower.commit, accepted.commit)
         follower.echoed = max(follower.echoed, accepted.round)
 
-    def on_snapshot_have(self, link: Link, have: SnapshotHave) -> None:
+    def on_snapshot_part_ok(self, link: Link, have: SnapshotPartOk) -> None:
         """A part of a snapshot has arrived."""
         follower = self._listened(link, have, self.view.number)
         if follower is None or follower.transfer is None:
@@ -331,7 +335,7 @@ class Primary:
             return
         if verified > history.commit:
             self._commit(verified)
-        if self.questions:
+        if self.waiters:
             self._answer(echoed)
 
     def _commit(self, upto: int) -> None:
@@ -353,20 +357,20 @@ class Primary:
 
     def _answer(self, echoed: int) -> None:
         """Answer the questions whose moment has come."""
-        commit, questions = self.history.commit, self.questions
-        if questions.has_strangers:
-            self._answer_strangers(commit, echoed)
+        commit, waiters = self.history.commit, self.waiters
+        if waiters.has_unknown_sessions:
+            self._answer_unknown_sessions(commit, echoed)
         state, room = self.history.state, self.limits.answers_bytes_max
         stop = state.work + self.limits.turn_work_max
-        for question in questions.take_reads(commit, echoed):
+        for question in waiters.take_reads(commit, echoed):
             room -= self._try(question)
             if room <= 0 or state.work >= stop:
                 self.is_behind = True
                 break
 
-    def _answer_strangers(self, commit: int, echoed: int) -> None:
-        waiting: list[Question] = []
-        for question in self.questions.take_strangers():
+    def _answer_unknown_sessions(self, commit: int, echoed: int) -> None:
+        waiting: list[RoundWaiter] = []
+        for question in self.waiters.take_unknown_sessions():
             batch = question.asked
             assert type(batch) is Batch
             self.history.state.work += QUESTION_BYTES
@@ -377,11 +381,11 @@ class Primary:
                 self.out.send(question.link, refused)
             else:
                 waiting.append(question)
-        if not waiting and self.questions.has_strangers:
+        if not waiting and self.waiters.has_unknown_sessions:
             self.is_behind = True
-        self.questions.put_back(waiting)
+        self.waiters.put_back(waiting)
 
-    def _try(self, question: Question) -> int:
+    def _try(self, question: RoundWaiter) -> int:
         """Answer a read, unless the batch that it comes after is on its way -> the
         length of the answer."""
         link, query = question.link, question.asked
@@ -390,9 +394,9 @@ class Primary:
         if session is None or query.after < session.next:
             return self._read(link, query)
         if query.after - session.next < len(
-            self.door.tail(query.session, session.birth)
+            self.door.tail(query.session, session.opened_index)
         ):
-            self.questions.too_early(question)
+            self.waiters.too_early(question)
             self.history.state.work += ENTRY_WORK
         else:
             # It was not sent before, so it may never come, and what waits here
@@ -440,8 +444,8 @@ class Primary:
 
     def settle(self) -> None:
         """Commit and answer, while backups work on what they were sent."""
-        if self.questions.lost:
-            self.questions.forget_lost()
+        if self.waiters.lost:
+            self.waiters.forget_lost()
         if self._repeats:
             self._repeat()
         log = self.history.log
@@ -544,7 +548,7 @@ class Primary:
         """May clerks be read from?"""
         history, limits = self.history, self.limits
         log = history.log
-        unanswered = log.weight_between(history.commit, log.end) + self.questions.bytes
+        unanswered = log.weight_between(history.commit, log.end) + self.waiters.bytes
         if self._repeats:
             unanswered += QUESTION_BYTES * sum(map(len, self._repeats.values()))
         if unanswered > limits.unanswered_bytes_max:
@@ -570,7 +574,7 @@ class Primary:
             for name, each in self.followers.items()
             if each.joined and (each.verified < end or each.link is None)
         )
-        if late and (end > commit or self.questions):
+        if late and (end > commit or self.waiters):
             what = (
                 f"entries {commit + 1} to {end}" if end > commit else "a read's round"
             )

@@ -33,22 +33,22 @@ from pbserver.transfer import Job
 from wire.bounds import TEXT_MAX, shortened
 from wire.messages import (
     NO_VIEW,
-    Accepted,
+    Attach,
     Batch,
     CloseSession,
     DigestAt,
     Forward,
+    ForwardOk,
     Goodbye,
-    Greet,
+    LogPosition,
     Member,
     Message,
-    NotYours,
     OpenSession,
-    Position,
     Query,
+    Redirect,
     Report,
-    SnapshotHave,
     SnapshotPart,
+    SnapshotPartOk,
     View,
     Wait,
     counter_of,
@@ -137,7 +137,7 @@ class Replica:
         return None
 
     def _may_adopt(self, view: View, sender: Member | None) -> bool:
-        """Whether to adopt the newer view of a Greet: it comes from that view's
+        """Whether to adopt the newer view of an Attach: it comes from that view's
         primary, which is a member of the view that is known here, and names this
         server.  Any other view must be confirmed by the view service."""
         return (
@@ -218,7 +218,7 @@ class Replica:
             assert type(message) is CloseSession
             role.on_close_session(link, message)
 
-    def _on_greet(self, link: Link, sender: Member | None, greet: Greet) -> None:
+    def _on_attach(self, link: Link, sender: Member | None, greet: Attach) -> None:
         view = greet.view
         if view.counter > self.view.counter and not self._may_adopt(view, sender):
             # The answer to a ping has the view, if there is such a view.
@@ -236,7 +236,7 @@ class Replica:
         elif role.view.primary is None or not role.view.primary.is_same_copy(sender):
             self._refuse(link, greet, "not from that view's primary")
         else:
-            role.on_greet(link)
+            role.on_attach(link)
 
     def _on_forward(self, link: Link, _: Member | None, forward: Forward) -> None:
         role = self.role
@@ -278,9 +278,9 @@ class Replica:
         number = self.view.number
         if self._refused.get(link) != number:
             self._refused[link] = number
-            self._out.send(link, NotYours(self.view))
+            self._out.send(link, Redirect(self.view))
 
-    def _on_not_yours(self, link: Link, _: Member | None, message: NotYours) -> None:
+    def _on_redirect(self, link: Link, _: Member | None, message: Redirect) -> None:
         if (refusal := self._learn(message.view)) is not None:
             self._out.send(link, refusal)
 
@@ -288,13 +288,13 @@ class Replica:
         role = self.role
         if not isinstance(role, Primary):
             self._out.ignore(link, message, "not primary any more")
-        elif type(message) is Accepted:
-            role.on_accepted(link, message)
-        elif type(message) is Position:
-            role.on_position(link, message)
+        elif type(message) is ForwardOk:
+            role.on_forward_ok(link, message)
+        elif type(message) is LogPosition:
+            role.on_log_position(link, message)
         else:
-            assert type(message) is SnapshotHave
-            role.on_snapshot_have(link, message)
+            assert type(message) is SnapshotPartOk
+            role.on_snapshot_part_ok(link, message)
 
     def _on_digest_at(self, link: Link, _: Member | None, wanted: DigestAt) -> None:
         self.history.digests.ask(link, wanted.index, self.history.state)
@@ -467,12 +467,12 @@ _RECEIVERS: dict[type[Message], Callable[..., None]] = {
     CloseSession: Replica._on_clerk,
     Batch: Replica._on_batch,
     Query: Replica._on_clerk,
-    Greet: Replica._on_greet,
+    Attach: Replica._on_attach,
     Forward: Replica._on_forward,
     SnapshotPart: Replica._on_part,
-    NotYours: Replica._on_not_yours,
-    Position: Replica._on_backup,
-    Accepted: Replica._on_backup,
-    SnapshotHave: Replica._on_backup,
+    Redirect: Replica._on_redirect,
+    LogPosition: Replica._on_backup,
+    ForwardOk: Replica._on_backup,
+    SnapshotPartOk: Replica._on_backup,
     DigestAt: Replica._on_digest_at,
 }

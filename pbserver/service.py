@@ -35,6 +35,7 @@ from pbserver.thread import in_thread
 from pbserver.transfer import Job
 from wire.addresses import normal_address
 from wire.bounds import MACHINE_MAX, NAME_MAX
+from wire.busy_poll import SPIN_US, SPIN_US_MAX
 from wire.daemon import (
     CONNECTIONS_LIMIT,
     DaemonOptions,
@@ -46,7 +47,7 @@ from wire.daemon import (
     turn_end,
     whole_number,
 )
-from wire.invariants import guard
+from wire.fail_stop import guard
 from wire.links import Link, Listener
 from wire.listener import CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, Places
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
@@ -61,7 +62,6 @@ from wire.messages import (
     View,
 )
 from wire.seldom import Seldom
-from wire.spin import SPIN_US, SPIN_US_MAX
 
 DEFAULT_VIEWS = "tcp:127.0.0.1:7400"
 DEFAULT_MACHINE = "pbserver.store:Store"

@@ -22,7 +22,7 @@ from zlib import crc32
 import msgspec
 from attrs import define, field
 
-from pbserver import bodies
+from pbserver import msgpack_array
 from pbserver.machine import DigestCut, StateMachine
 from wire.messages import (
     BODY_BYTES_MAX,
@@ -66,21 +66,21 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of one clerk.  Frozen, so that a copy of the table is a
     copy of everything: a cut costs one shallow copy."""
 
-    #: The index of the entry that opened it.  A batch that shows another birth
+    #: The index of the entry that opened it.  A batch with another one
     #: belongs to a session that has ended, whatever its id.
-    birth: Count
+    opened_index: Count
     #: The sequence of the batch that may be executed next.
     next: Ordinal
     #: The first sequence whose answer is kept.
-    lacking: Ordinal
-    #: The answers of lacking .. next - 1.
+    first_unanswered: Ordinal
+    #: The answers of first_unanswered .. next - 1.
     answers: tuple[BatchAnswer, ...]
     #: The stamp of the last entry that used the session.
     stamp_ms: Place
 
     def answer(self, sequence: int) -> BatchAnswer | None:
         """The answer of an executed batch; None: dropped, the clerk had it."""
-        at = sequence - self.lacking
+        at = sequence - self.first_unanswered
         return self.answers[at] if at >= 0 else None
 
 
@@ -158,7 +158,7 @@ class Sessions:
             told = answer.body if type(answer) is BatchAnswer else b"refused"
         elif type(request) is OpenSession:
             answer = self._open(request, entry)
-            told = b"opened %d" % answer.birth
+            told = b"opened %d" % answer.opened_index
         else:
             assert type(request) is CloseSession
             answer = self._close(request)
@@ -204,12 +204,12 @@ class Sessions:
         else:
             session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)
         self._use(request.id, session)
-        return SessionOpened(request.id, session.birth)
+        return SessionOpened(request.id, session.opened_index)
 
     def _close(self, request: CloseSession) -> SessionClosed:
         self.work += ENTRY_WORK
         session = self.table.get(request.id)
-        if session is not None and session.birth == request.birth:
+        if session is not None and session.opened_index == request.opened_index:
             self._evict(request.id)
         return SessionClosed(request.id)
 
@@ -218,14 +218,14 @@ class Sessions:
     ) -> BatchAnswer | BatchRefused | None:
         session_id, sequence = batch.session, batch.sequence
         session = self.table.get(session_id)
-        if session is None or session.birth != batch.birth:
+        if session is None or session.opened_index != batch.opened_index:
             self.work += ENTRY_WORK
             return BatchRefused(batch.sequence, EVICTED)
         if sequence < session.next:
             # Executed before: the same bytes again, or nothing.
             self.work += ENTRY_WORK
             return session.answer(sequence)
-        if sequence != session.next or batch.lacking > sequence:
+        if sequence != session.next or batch.first_unanswered > sequence:
             # No primary logs that (`Primary.on_batch`); only a forged entry has it,
             # and it must not end every replica that has it in its log.
             return BatchRefused(sequence, EVICTED)
@@ -239,18 +239,18 @@ class Sessions:
         self.work += ENTRY_WORK + spent
         answer = BatchAnswer(sequence, body)
 
-        lacking, answers = session.lacking, session.answers
+        first_unanswered, answers = session.first_unanswered, session.answers
         answer_bytes = self.answer_bytes + ANSWER_BYTES + len(body)
-        if batch.lacking > lacking:
-            dropped = batch.lacking - lacking
+        if batch.first_unanswered > first_unanswered:
+            dropped = batch.first_unanswered - first_unanswered
             for old in answers[:dropped]:
                 answer_bytes -= ANSWER_BYTES + len(old.body)
-            lacking, answers = batch.lacking, answers[dropped:]
+            first_unanswered, answers = batch.first_unanswered, answers[dropped:]
         self.answer_bytes = answer_bytes
         answers = (*answers, answer) if answers else (answer,)
         # As `_use` does, without its call.
         self.table[session_id] = Session(
-            session.birth, sequence + 1, lacking, answers, stamp_ms
+            session.opened_index, sequence + 1, first_unanswered, answers, stamp_ms
         )
         self.table.move_to_end(session_id)
         if self.answer_bytes > self.answer_bytes_max:
@@ -308,7 +308,7 @@ class Sessions:
         session = item.session
         if item.id in self.table:
             raise ValueError(f"session {item.id.hex()} comes twice")
-        if session.answers or item.answers != session.next - session.lacking:
+        if session.answers or item.answers != session.next - session.first_unanswered:
             raise ValueError(f"session {item.id.hex()} has another count of answers")
         self.table[item.id] = session
         self._answers_due = item.answers
@@ -319,7 +319,7 @@ class Sessions:
         self._answers_due -= 1
         session_id, session = next(reversed(self.table.items()))
         answers = (*session.answers, answer)
-        if answer.sequence != session.lacking + len(session.answers):
+        if answer.sequence != session.first_unanswered + len(session.answers):
             raise ValueError(f"answer {answer.sequence} is out of turn")
         self.table[session_id] = msgspec.structs.replace(session, answers=answers)
         self.answer_bytes += _weight(answer)
@@ -410,7 +410,7 @@ class SessionsDigest:
             return self._digest.digest()
         # What makes a piece is how it is computed and no part of the state, so
         # the array's own header is left out.
-        self._digest.update(_encode(items)[len(bodies.header(len(items))) :])
+        self._digest.update(_encode(items)[len(msgpack_array.header(len(items))) :])
         return None
 
     def close(self) -> None:

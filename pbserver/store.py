@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from attrs import define, field
 
-from pbserver import bodies
+from pbserver import msgpack_array
 from pbserver.budget import (
     ANSWER_BYTES_SURE,
     BROKEN_WORK,
@@ -58,17 +58,21 @@ _FIT: Final = BODY_BYTES_MAX - AROUND_BYTES + ANSWER_BYTES_SURE
 #: The same for a body of one command, and what such a one has left.
 _FIT_OF_ONE: Final = _FIT - ANSWER_BYTES_SURE
 _WORK_OF_ONE: Final = WORK_MAX - COMMAND_WORK
-_ONE: Final = bodies.header(1)
+_ONE: Final = msgpack_array.header(1)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(list[AnyCommand]).decode
 _decode_command = msgspec.msgpack.Decoder(AnyCommand).decode
 _decode_piece = msgspec.msgpack.Decoder(list[bytes]).decode
 
-_NO_BODY: Final = bodies.join([failed(MALFORMED, "the body is no array of commands")])
-_TOO_MANY: Final = bodies.join(
+_NO_BODY: Final = msgpack_array.join(
+    [failed(MALFORMED, "the body is no array of commands")]
+)
+_TOO_MANY: Final = msgpack_array.join(
     [failed(TOO_LARGE, f"a batch may have {COMMANDS_MAX} commands; this one has more")]
 )
-_TOO_NESTED: Final = bodies.join([failed(OVER_BUDGET, bodies.TOO_MANY_ITEMS)])
+_TOO_NESTED: Final = msgpack_array.join(
+    [failed(OVER_BUDGET, msgpack_array.TOO_MANY_ITEMS)]
+)
 
 
 @define(eq=False)
@@ -138,7 +142,7 @@ class Store:
 
     def _answers(self, body: bytes, operations: Operations) -> bytes:
         # Only a long body can hold too many; they are not worth decoding.
-        if len(body) > COMMANDS_MAX and (bodies.count(body) or 0) > COMMANDS_MAX:
+        if len(body) > COMMANDS_MAX and (msgpack_array.count(body) or 0) > COMMANDS_MAX:
             self.spent = len(body)
             return _TOO_MANY
         commands: Sequence[AnyCommand | None] | None
@@ -146,9 +150,9 @@ class Store:
             commands = _decode_body(body)
         except ValueError:  # every error of msgspec is one
             self.spent = BROKEN_WORK
-            if (items := bodies.split(body)) is None:
+            if (items := msgpack_array.split(body)) is None:
                 return _NO_BODY
-            if isinstance(items, bodies.TooMany):
+            if isinstance(items, msgpack_array.TooMany):
                 return _TOO_NESTED
             commands = [_command(item) for item in items]
 
@@ -167,7 +171,7 @@ class Store:
         # `ANSWER_BYTES_SURE` are reserved for each of the other answers.
         budget.fit = _FIT - ANSWER_BYTES_SURE * count
         budget.work = WORK_MAX - COMMAND_WORK * count
-        joined = bodies.join(answers(operations, pairs, commands, budget))
+        joined = msgpack_array.join(answers(operations, pairs, commands, budget))
         self.spent = WORK_MAX - budget.work + len(body) + len(joined)
         if pairs.moved:
             self._count_moved()
@@ -216,7 +220,7 @@ class StoreDigest:
             # How pairs are spread over pieces is no part of the state, so the
             # array's own header is left out.  The items delimit themselves.
             encoded = _encode(taken)
-            self._digest.update(encoded[len(bodies.header(len(taken))) :])
+            self._digest.update(encoded[len(msgpack_array.header(len(taken))) :])
             bytes_max -= len(encoded)
             count += len(taken)
         return None

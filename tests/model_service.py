@@ -23,10 +23,10 @@ from wire.messages import (
     Hello,
     Member,
     Message,
-    NotYours,
     OpenSession,
     Query,
     QueryAnswer,
+    Redirect,
     SessionClosed,
     SessionOpened,
     View,
@@ -47,7 +47,7 @@ def answers(values: list[int]) -> bytes:
 
 @define
 class ModelSession:
-    birth: int
+    opened_index: int
     next: int = 1
     answers: dict[int, bytes] = field(factory=dict)
 
@@ -89,13 +89,13 @@ class ModelService:
     def receive(self, server: Member, message: Message) -> list[Message] | None:
         """What that server answers; None: it holds the message for later."""
         if server != self.primary or server.name in self.lagging:
-            return [NotYours(self.lagging.get(server.name, self.view))]
+            return [Redirect(self.lagging.get(server.name, self.view))]
         match message:
             case OpenSession(session_id):
                 return [SessionOpened(session_id, self._open(session_id))]
-            case CloseSession(session_id, birth):
+            case CloseSession(session_id, opened_index):
                 session = self.sessions.get(session_id)
-                if session is not None and session.birth == birth:
+                if session is not None and session.opened_index == opened_index:
                     del self.sessions[session_id]
                 return [SessionClosed(session_id)]
             case Batch():
@@ -106,20 +106,22 @@ class ModelService:
 
     def _open(self, session_id: bytes) -> int:
         self.index += 1
-        return self.sessions.setdefault(session_id, ModelSession(self.index)).birth
+        return self.sessions.setdefault(
+            session_id, ModelSession(self.index)
+        ).opened_index
 
     def _batch(self, server: Member, batch: Batch) -> list[Message]:
         if len(batch.body) > self.body_bytes_max.get(server.name, 1 << 30):
             return [BatchRefused(batch.sequence, TOO_LARGE)]
         session = self.sessions.get(batch.session)
-        if session is None or session.birth != batch.birth:
+        if session is None or session.opened_index != batch.opened_index:
             return [BatchRefused(batch.sequence, EVICTED)]
         if batch.sequence > session.next:
             return [Goodbye("gap", f"{session.next} is missing")]
         if batch.sequence < session.next:
             body = session.answers.get(batch.sequence)
             return [] if body is None else [BatchAnswer(batch.sequence, body)]
-        for sequence in [n for n in session.answers if n < batch.lacking]:
+        for sequence in [n for n in session.answers if n < batch.first_unanswered]:
             del session.answers[sequence]
         self.index += 1
         session.next += 1

@@ -65,11 +65,18 @@ def session(number: int = 1) -> bytes:
 
 
 def batch(
-    sequence: int, suffix: bytes = b"", *, birth: int = 1, lacking: int = 0, of: int = 1
+    sequence: int,
+    suffix: bytes = b"",
+    *,
+    opened_index: int = 1,
+    first_unanswered: int = 0,
+    of: int = 1,
 ) -> Batch:
     """Appends to ``k``; the suffix is the sequence unless it is given."""
     command = Append(b"k", suffix or b"%d" % sequence)
-    return Batch(session(of), birth, sequence, lacking or sequence, body(command))
+    return Batch(
+        session(of), opened_index, sequence, first_unanswered or sequence, body(command)
+    )
 
 
 def query(number: int, *, after: int = 0, of: int = 1) -> Query:

@@ -28,11 +28,12 @@ PURE = {
     "wire": "addresses bounds codec commands margin messages seldom",
     "viewservice": "causes complaints damping lineage memory reach refusals roster"
     " server status views waits",
-    "pbserver": "advert backup bodies budget departure digests discard door follower "
-    "history limits log machine operations outbox pairs primary progress questions "
+    "pbserver": "advert backup budget departure digests discard follower "
+    "history limits log machine msgpack_array operations outbox pairs "
+    "pending_requests primary progress round_waiters "
     "replica sessions store transfer",
-    "client": "arguments bodies calls closing conversation errors queries reasons "
-    "session whereabouts",
+    "client": "arguments bodies calls clerk_core closing errors primary_locator "
+    "queries reasons session",
     "understudy": "history moments outcome picture pulse table",
 }
 PURE_NAMES = {f"{package}.{name}" for package in PURE for name in words(PURE[package])}

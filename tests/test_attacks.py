@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from tests.replicas import Table, batch, member, query, session, view
 from wire.messages import (
+    Attach,
     BatchAnswer,
     Goodbye,
-    Greet,
     Message,
     OpenSession,
     QueryAnswer,
@@ -45,7 +45,7 @@ def test_a_greeting_that_comes_late_on_an_older_connection_stops_nothing() -> No
     table.connect("A", "B")
     table.settle()
     # Of two connections either can be read first, whichever is the newer.
-    table["B"].receive(old, member("A"), Greet(view(2, "A", "B")))
+    table["B"].receive(old, member("A"), Attach(view(2, "A", "B")))
     table["B"].link_lost(old)
 
     table.ask("A", batch(1))
@@ -126,7 +126,7 @@ def test_a_read_waits_for_a_batch_whose_session_is_not_applied_yet() -> None:
     table.carry("A", "C")
     table.tell(view(3, "B", "C", "C"), "B C")
     table.connect("B", "C")
-    table.ask("B", batch(1, of=2, birth=2), query(1, after=1, of=2))
+    table.ask("B", batch(1, of=2, opened_index=2), query(1, after=1, of=2))
     table.settle()
     told = table.told()
     assert [type(each) for each in told] == [BatchAnswer, QueryAnswer]

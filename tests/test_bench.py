@@ -43,10 +43,10 @@ from wire.messages import (
     Hello,
     Member,
     Message,
-    NotYours,
     OpenSession,
     Query,
     QueryAnswer,
+    Redirect,
     SessionClosed,
     SessionOpened,
     View,
@@ -140,7 +140,7 @@ class Primary:
     def talk(self, connection: socket.socket) -> None:
         decoder = Decoder(None, SERVER)
         next_sequence = 1
-        lacking = 1
+        first_unanswered = 1
         for received in data(connection):
             answers: list[Message] = []
             for message in decoder.feed(received):
@@ -153,13 +153,20 @@ class Primary:
                     case OpenSession(id):
                         answers.append(SessionOpened(id, 7000))
                     case Batch():
-                        assert (message.birth, message.sequence) == (
+                        assert (message.opened_index, message.sequence) == (
                             7000,
                             next_sequence,
                         )
-                        assert lacking <= message.lacking <= message.sequence
-                        assert message.sequence - message.lacking < 64
-                        next_sequence, lacking = next_sequence + 1, message.lacking
+                        assert (
+                            first_unanswered
+                            <= message.first_unanswered
+                            <= message.sequence
+                        )
+                        assert message.sequence - message.first_unanswered < 64
+                        next_sequence, first_unanswered = (
+                            next_sequence + 1,
+                            message.first_unanswered,
+                        )
                         answers.append(self.execute(message))
                     case Query(id, session, after, body):
                         assert (len(session), after) == (16, 0)
@@ -167,8 +174,8 @@ class Primary:
                             self.gets += len(GETS.decode(body))
                             answer = self.store.query(body)
                         answers.append(QueryAnswer(id, answer))
-                    case CloseSession(id, birth):
-                        assert birth == 7000
+                    case CloseSession(id, opened_index):
+                        assert opened_index == 7000
                         with self._lock:
                             self.closed += 1
                         answers.append(SessionClosed(id))
@@ -181,7 +188,7 @@ class Primary:
         with self._lock:
             self.puts += len(puts)
             self.batches.add(len(puts))
-            self.windows.add(batch.sequence - batch.lacking)
+            self.windows.add(batch.sequence - batch.first_unanswered)
             return BatchAnswer(batch.sequence, self.store.apply(batch.body, 0))
 
 
@@ -247,7 +254,7 @@ def lie(answer: Callable[[Batch], Message]) -> Callable[[socket.socket], None]:
 
 
 LIES: dict[str, tuple[Callable[[Batch], Message], str]] = {
-    "another server's clerk": (lambda _: NotYours(View()), "not the primary"),
+    "another server's clerk": (lambda _: Redirect(View()), "not the primary"),
     "goodbye": (lambda _: Goodbye("stopping", "in a hurry"), "message 2: .*in a hurry"),
     "not done": (
         lambda batch: BatchAnswer(batch.sequence, b"\x91\x93\x01\xa1x\xa1y"),

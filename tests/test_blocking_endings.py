@@ -77,7 +77,7 @@ async def test_no_call_waits_for_a_thread_that_has_ended(
     writing = apart(ended, lambda: clerk.incr("n"))
     await until(lambda: cluster.s1._waiting, "the server has got something")
     reading = apart(ended, lambda: clerk.get("n"))
-    here = clerk._conversation
+    here = clerk._core
     assert here is not None
     await until(lambda: len(here.clerk._replies) == 2, "both calls are made")
     ground = background()
@@ -310,7 +310,7 @@ def go_on():
         read()
         time.sleep(0.1)
 threading.Thread(target=go_on, daemon=True).start()
-while not clerk._conversation or not clerk._conversation.clerk._lines._primary:
+while not clerk._core or not clerk._core.clerk._lines._primary:
     time.sleep(0.01)
 print("READY", flush=True)
 """,
@@ -353,7 +353,7 @@ with BlockingClerk(VIEWS, timeout=9) as clerk:
 async def test_a_child_closes_its_copies_of_the_sockets(cluster: ModelCluster) -> None:
     clerk = BlockingClerk(cluster.views.address, timeout=9)
     await in_thread(clerk.incr, "n")
-    here = clerk._conversation
+    here = clerk._core
     assert here is not None
     links = here.clerk._lines._views._dialler.link, here.clerk._lines._primary
     sockets = [links[0].transport.socket, links[1]._dialler.link.transport.socket]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.calls import TOGETHER_MAX
-from pbserver import bodies
+from pbserver import msgpack_array
 from pbserver.budget import (
     COMMAND_WORK,
     COPIED_BYTES_FREE,
@@ -29,7 +29,7 @@ from pbserver.pairs import (
     LEAF_PAIRS_MIN,
     WIDE_KEY_BYTES,
 )
-from pbserver.single import Single
+from pbserver.simple_machine import SimpleMachine
 from pbserver.store import Store
 from tests.stores import (
     Model,
@@ -293,12 +293,12 @@ class Counting:
 
 
 def test_a_body_of_too_many_items_is_refused_as_one() -> None:
-    inside = bodies.ITEMS_MAX // 1024 - 1
-    machine = Single(Counting())
+    inside = msgpack_array.ITEMS_MAX // 1024 - 1
+    machine = SimpleMachine(Counting())
     decode(machine.apply(encode([[0] * inside] * 1024), 0))
     assert machine.machine.count == 1024  # type: ignore[attr-defined]
     [refused] = decode(machine.apply(encode([[0] * (inside + 1)] * 1024), 0))
-    assert refused == Failed(OVER_BUDGET, bodies.TOO_MANY_ITEMS)
+    assert refused == Failed(OVER_BUDGET, msgpack_array.TOO_MANY_ITEMS)
     assert machine.machine.count == 1024  # type: ignore[attr-defined]
 
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from client import calls, queries, session
 from client.bodies import join
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
+from client.primary_locator import PrimaryLocator
 from client.session import Session
-from client.whereabouts import Whereabouts
 from pbserver.outbox import IGNORED_MAX
 from pbserver.sessions import Sessions
 from pbserver.transfer import Outgoing
@@ -300,71 +300,71 @@ def test_the_view_service_remembers_too_much(monkeypatch: pytest.MonkeyPatch) ->
 # -- clerks --------------------------------------------------------------------------
 
 
-def clerk() -> Conversation:
+def clerk() -> ClerkCore:
     """Two batches and a query are under way; a write, and a read that goes alone,
     wait; all have a deadline."""
-    conversation = Conversation(Whereabouts(1), window=2)
-    conversation.session = Session(b"s" * 16)
-    conversation.session.opened(1)
+    core = ClerkCore(PrimaryLocator(1), window=2)
+    core.session = Session(b"s" * 16)
+    core.session.opened(1)
     command = msgspec.msgpack.encode(Get(b"k"))
     for _ in range(2):
-        number = conversation.write(command, 0, 99)
-        conversation.calls.take_writes()
-        conversation.session.batch((number,), join([command]))
-    conversation.read(command, 0, 99)
-    conversation.queries.ask(conversation.calls.take_reads(), b"", 0)
-    conversation.write(command, 0, 99)
-    conversation.read(command, 0, 99, alone=True)
-    return conversation
+        number = core.write(command, 0, 99)
+        core.calls.take_writes()
+        core.session.batch((number,), join([command]))
+    core.read(command, 0, 99)
+    core.queries.ask(core.calls.take_reads(), b"", 0)
+    core.write(command, 0, 99)
+    core.read(command, 0, 99, alone=True)
+    return core
 
 
 def test_a_clerk_within_its_limits_is_let_be() -> None:
     assert list(of_clerk(clerk())) == []
 
 
-def have_too_many_batches(conversation: Conversation) -> None:
-    conversation.window = 1
+def have_too_many_batches(core: ClerkCore) -> None:
+    core.window = 1
 
 
-def lack_too_old_an_answer(conversation: Conversation) -> None:
-    opened = conversation.session
+def lack_too_old_an_answer(core: ClerkCore) -> None:
+    opened = core.session
     assert opened is not None
     opened.next += WINDOW_MAX
 
 
-def count_bytes_wrongly(conversation: Conversation) -> None:
-    opened = conversation.session
+def count_bytes_wrongly(core: ClerkCore) -> None:
+    opened = core.session
     assert opened is not None
     opened.outstanding_bytes += 1
 
 
-def ask_too_much(conversation: Conversation) -> None:
-    conversation.queries.outstanding |= {5: {3: b""}, 6: {3: b""}}
+def ask_too_much(core: ClerkCore) -> None:
+    core.queries.outstanding |= {5: {3: b""}, 6: {3: b""}}
 
 
-def queue_too_much(conversation: Conversation) -> None:
-    back = (conversation.window + queries.QUERIES_MAX) * calls.TOGETHER_MAX
-    conversation.calls.count_max = 1 - back
+def queue_too_much(core: ClerkCore) -> None:
+    back = (core.window + queries.QUERIES_MAX) * calls.TOGETHER_MAX
+    core.calls.count_max = 1 - back
 
 
-def queue_too_many_bytes(conversation: Conversation) -> None:
-    conversation.calls.bytes_max = -(1 << 40)
+def queue_too_many_bytes(core: ClerkCore) -> None:
+    core.calls.bytes_max = -(1 << 40)
 
 
-def count_queued_bytes_wrongly(conversation: Conversation) -> None:
-    conversation.calls._read_bytes += 1
+def count_queued_bytes_wrongly(core: ClerkCore) -> None:
+    core.calls._read_bytes += 1
 
 
-def keep_what_was_given_up(conversation: Conversation) -> None:
-    conversation.given_up.add(4)  # It was never sent.
+def keep_what_was_given_up(core: ClerkCore) -> None:
+    core.given_up.add(4)  # It was never sent.
 
 
-def keep_a_deadline(conversation: Conversation) -> None:
-    conversation.calls.set_deadline(99, 1, 0)
+def keep_a_deadline(core: ClerkCore) -> None:
+    core.calls.set_deadline(99, 1, 0)
 
 
-def keep_what_went_alone(conversation: Conversation) -> None:
-    conversation.calls.alone.add(99)
+def keep_what_went_alone(core: ClerkCore) -> None:
+    core.calls.alone.add(99)
 
 
 @pytest.mark.parametrize(
@@ -382,22 +382,20 @@ def keep_what_went_alone(conversation: Conversation) -> None:
         (keep_what_went_alone, "calls that have ended"),
     ],
 )
-def test_a_clerk_with_too_much(
-    tamper: Callable[[Conversation], None], rule: str
-) -> None:
-    conversation = clerk()
-    tamper(conversation)
-    assert rule in {each.rule for each in of_clerk(conversation)}
+def test_a_clerk_with_too_much(tamper: Callable[[ClerkCore], None], rule: str) -> None:
+    core = clerk()
+    tamper(core)
+    assert rule in {each.rule for each in of_clerk(core)}
 
 
 def test_one_batch_more_than_the_bytes_of_a_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    conversation = clerk()
-    assert conversation.session is not None
-    one = conversation.session.outstanding_bytes // 2
+    core = clerk()
+    assert core.session is not None
+    one = core.session.outstanding_bytes // 2
     monkeypatch.setattr(session, "OUTSTANDING_BYTES_MAX", one + 1)
-    assert list(of_clerk(conversation)) == []
+    assert list(of_clerk(core)) == []
     monkeypatch.setattr(session, "OUTSTANDING_BYTES_MAX", one)
-    rules = [rule for rule, _ in of_clerk(conversation)]
+    rules = [rule for rule, _ in of_clerk(core)]
     assert rules == ["bytes of them (a clerk's batches under way)"]

@@ -15,10 +15,10 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import force_setattr
 
-from client.conversation import Conversation
-from client.whereabouts import Whereabouts
-from pbserver.door import Door
+from client.clerk_core import ClerkCore
+from client.primary_locator import PrimaryLocator
 from pbserver.limits import Limits
+from pbserver.pending_requests import PendingRequests
 from pbserver.primary import Primary
 from pbserver.replica import Replica
 from pbserver.sessions import Answer, Sessions
@@ -32,12 +32,12 @@ from wire.commands import Put
 from wire.messages import (
     EVICTED,
     NO_VIEW,
-    Accepted,
     BatchAnswer,
     BatchRefused,
     DigestIs,
     Entry,
     Forward,
+    ForwardOk,
     OpenSession,
     Ping,
     QueryAnswer,
@@ -142,7 +142,7 @@ class Court:
         role, history = self[who].replica.role, self[who].history
         if isinstance(role, Primary):
             tail = history.log.between(history.commit, history.log.end)
-            role.door = Door.of_tail(tail)
+            role.door = PendingRequests.of_tail(tail)
         self.chronicle.turned(self[who])
 
     def apply(self, who: str, entry: Entry) -> None:
@@ -343,7 +343,7 @@ def test_a_backup_may_replace_its_tail(court: Court) -> None:
 def test_a_backup_accepts_what_cannot_be(
     court: Court, verified: int, commit: int
 ) -> None:
-    accepted = Accepted(2, 1, verified, commit)
+    accepted = ForwardOk(2, 1, verified, commit)
     with refuses("logs agree", f"B says that it has applied {commit} and accepted"):
         court.chronicle.saying(court["B"], LINK, accepted)
 
@@ -562,7 +562,7 @@ def test_a_batch_is_refused_and_executed_later(court: Court) -> None:
 
 
 def test_a_refusal_comes_from_somebody_who_cannot_know(court: Court) -> None:
-    court.chronicle.heard(LINK, batch(1, birth=1))
+    court.chronicle.heard(LINK, batch(1, opened_index=1))
     with refuses("refusals are final", "C refuses a batch .* opened at 1, from 0"):
         court.chronicle.saying(court["C"], LINK, BatchRefused(1, EVICTED))
 
@@ -629,11 +629,11 @@ def test_a_primary_sends_too_much_at_once(court: Court) -> None:
 
 
 def test_a_clerk_keeps_what_has_ended(court: Court) -> None:
-    conversation = Conversation(Whereabouts(1))
-    court.chronicle.called("c", conversation)
-    conversation.given_up.add(3)
+    core = ClerkCore(PrimaryLocator(1))
+    court.chronicle.called("c", core)
+    core.given_up.add(3)
     with refuses("calls that have ended", r"c: \[3\] are kept as given up"):
-        court.chronicle.called("c", conversation)
+        court.chronicle.called("c", core)
 
 
 def test_the_view_service_remembers_too_much(court: Court) -> None:

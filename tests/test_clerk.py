@@ -24,7 +24,7 @@ from client import (
     TooLarge,
     WrongCluster,
 )
-from client.whereabouts import SILENCE_MS
+from client.primary_locator import SILENCE_MS
 from tests.model_servers import ModelCluster, ModelServer, nobody
 from tests.until import until
 from wire.commands import (
@@ -158,7 +158,7 @@ async def test_what_makes_no_sense_is_said_at_once(
 ) -> None:
     with pytest.raises(error, match=said):
         call(clerk)
-    assert clerk._conversation.calls.last == 0
+    assert clerk._core.calls.last == 0
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ async def test_a_lone_call_goes_out_in_the_turn_that_it_is_made(clerk: Clerk) ->
     await clerk.put("warm", "up")
     await deferLater(reactor, 0, lambda: None)
     call = clerk.put("k", "v")
-    assert clerk._conversation.is_outstanding
+    assert clerk._core.is_outstanding
     await call
 
 
@@ -543,7 +543,7 @@ async def test_an_answer_that_is_no_text_ends_its_own_call_alone(
 async def test_the_view_service_learns_of_a_primary_that_cannot_be_reached(
     cluster: ModelCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.whereabouts.REPORT_MS", 100)
+    monkeypatch.setattr("client.primary_locator.REPORT_MS", 100)
     await cluster.s1.listener.close()
     clerk = Clerk(reactor, cluster.views.address, timeout=10)
     reading = outcome(clerk.get("k", timeout=3))

@@ -10,15 +10,15 @@ import pytest
 
 from client.bodies import Ended, Outcome
 from client.calls import COMMAND_BYTES_MAX, TOGETHER_BYTES_MAX, TOGETHER_MAX, Calls
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from client.errors import ClerkError, InDoubt, NotExecuted, TooLarge, WrongCluster
-from client.whereabouts import (
+from client.primary_locator import (
     ASK_MS,
     HANG_MS,
     PAUSE_MS_MAX,
     SILENCE_MS,
     SILENCE_MS_MAX,
-    Whereabouts,
+    PrimaryLocator,
 )
 from tests.model_service import CLUSTER, answers, encode, member
 from wire.messages import (
@@ -34,10 +34,10 @@ from wire.messages import (
     Hello,
     Member,
     Message,
-    NotYours,
     OpenSession,
     Query,
     QueryAnswer,
+    Redirect,
     SessionClosed,
     SessionOpened,
     View,
@@ -59,8 +59,8 @@ class Table:
     def __init__(
         self, window: int = 8, calls: Calls | None = None, views: tuple[str, ...] = ()
     ) -> None:
-        where = Whereabouts(seed=1, views=views)
-        self.talk = Conversation(where, window, calls or Calls())
+        where = PrimaryLocator(seed=1, views=views)
+        self.talk = ClerkCore(where, window, calls or Calls())
         self.now_ms = 0
         self.ended: dict[int, Outcome] = {}
         self.sessions = 0
@@ -97,19 +97,19 @@ class Table:
         self.take(self.talk.views_said(message, self.now_ms))
 
     def open(self, hello: Hello | None = None) -> Goodbye | None:
-        dial = self.talk.whereabouts.dial
+        dial = self.talk.locator.dial
         assert dial is not None, "nobody is to be dialled"
         hello = hello or Hello(VERSION, "server", CLUSTER, 1, dial[1])
         return self.talk.link_opened(dial[0], hello, self.now_ms)
 
     def cut(self, reason: str = "connection lost") -> None:
-        dial = self.talk.whereabouts.dial
+        dial = self.talk.locator.dial
         assert dial is not None, "nobody is dialled"
         self.take(self.talk.link_closed(dial[0], reason, self.now_ms))
 
     def hear(self, *messages: Message) -> None:
         for message in messages:
-            dial = self.talk.whereabouts.dial
+            dial = self.talk.locator.dial
             assert dial is not None, "nobody is dialled"
             self.take(self.talk.received(dial[0], message, self.now_ms))
 
@@ -130,7 +130,7 @@ class Table:
 
     @property
     def dialled(self) -> str | None:
-        dial = self.talk.whereabouts.dial
+        dial = self.talk.locator.dial
         return None if dial is None else dial[1].name
 
 
@@ -216,7 +216,7 @@ def test_numbers_span_fewer_than_64_whatever_is_answered() -> None:
     assert table.said() == []
     table.hear(BatchAnswer(2, answers([2])))
     (batch,) = table.said()
-    assert (batch.sequence, batch.lacking) == (66, 66)
+    assert (batch.sequence, batch.first_unanswered) == (66, 66)
 
 
 def test_a_batch_is_bounded_in_commands_and_in_bytes() -> None:
@@ -368,7 +368,7 @@ def test_what_a_former_connection_says_is_not_heard() -> None:
     table = in_session()
     number = table.write("a")
     table.said()
-    attempt = table.talk.whereabouts.dial[0]
+    attempt = table.talk.locator.dial[0]
     table.cut()
     table.open()
     table.take(table.talk.received(attempt, BatchAnswer(2, answers([1])), 0))
@@ -377,11 +377,11 @@ def test_what_a_former_connection_says_is_not_heard() -> None:
 
 def test_the_end_of_a_former_connection_is_no_news() -> None:
     table = in_session()
-    attempt = table.talk.whereabouts.dial[0]
+    attempt = table.talk.locator.dial[0]
     table.learn(SECOND)
-    dial = table.talk.whereabouts.dial
+    dial = table.talk.locator.dial
     table.take(table.talk.link_closed(attempt, "connection lost", 0))
-    assert table.talk.whereabouts.dial is dial
+    assert table.talk.locator.dial is dial
     assert table.talk.link_opened(attempt, Hello(VERSION, "server"), 0) is not None
     assert table.open() is None
 
@@ -402,9 +402,9 @@ def test_a_new_view_with_the_same_primary_keeps_the_connection() -> None:
     table = in_session()
     table.write("a")
     table.said()
-    dial = table.talk.whereabouts.dial
+    dial = table.talk.locator.dial
     table.learn(View(2, S1, (S2,), ("s2",)))
-    assert table.talk.whereabouts.dial is dial
+    assert table.talk.locator.dial is dial
     table.hear(BatchAnswer(2, answers([1])))
 
 
@@ -412,9 +412,9 @@ def test_a_server_that_knows_better_is_believed() -> None:
     table = in_session()
     table.write("a")
     (batch,) = table.said()
-    asks = table.talk.whereabouts.asks
-    table.hear(NotYours(SECOND))
-    assert (table.dialled, table.talk.whereabouts.asks) == ("s2", asks)
+    asks = table.talk.locator.asks
+    table.hear(Redirect(SECOND))
+    assert (table.dialled, table.talk.locator.asks) == ("s2", asks)
     table.open()
     assert table.said() == [batch]
 
@@ -424,10 +424,10 @@ def test_a_server_that_knows_no_better_is_given_time(view: View) -> None:
     table = in_session()
     table.write("a")
     (batch,) = table.said()
-    asks = table.talk.whereabouts.asks
-    table.hear(NotYours(view))
+    asks = table.talk.locator.asks
+    table.hear(Redirect(view))
     assert table.dialled is None
-    assert table.talk.whereabouts.asks == asks + 1
+    assert table.talk.locator.asks == asks + 1
     table.wait(100)
     assert table.dialled == "s1"
     table.open()
@@ -459,14 +459,14 @@ def test_another_incarnation_than_the_views_is_not_talked_to() -> None:
     table = in_session()
     table.write("a")
     table.cut()
-    asks = table.talk.whereabouts.asks
+    asks = table.talk.locator.asks
     refusal = table.open(
         Hello(VERSION, "server", CLUSTER, 1, member("s1", incarnation=2))
     )
     assert refusal is not None
     assert refusal.reason == "member"
     assert table.said() == []
-    assert table.talk.whereabouts.asks == asks + 1
+    assert table.talk.locator.asks == asks + 1
     table.wait(100)
     assert table.open() is None
 
@@ -496,11 +496,11 @@ def test_a_silent_primary_makes_the_clerk_ask_ever_more_rarely() -> None:
     table.write("a")
     table.said()
     times = []
-    asks = table.talk.whereabouts.asks
+    asks = table.talk.locator.asks
     for _ in range(40_000):
         table.wait(1)
-        if table.talk.whereabouts.asks > asks:
-            asks = table.talk.whereabouts.asks
+        if table.talk.locator.asks > asks:
+            asks = table.talk.locator.asks
             times.append(table.now_ms)
             table.learn(FIRST)
     assert times[0] == SILENCE_MS
@@ -513,11 +513,11 @@ def test_a_connection_that_stays_silent_is_made_anew() -> None:
     table = in_session()
     table.write("a")
     (batch,) = table.said()
-    first = table.talk.whereabouts.dial
+    first = table.talk.locator.dial
     table.wait(HANG_MS - 1)
-    assert table.talk.whereabouts.dial == first
+    assert table.talk.locator.dial == first
     table.wait(1)
-    assert table.talk.whereabouts.dial != first
+    assert table.talk.locator.dial != first
     assert table.dialled == "s1"
     table.open()
     assert table.said() == [batch]
@@ -525,21 +525,21 @@ def test_a_connection_that_stays_silent_is_made_anew() -> None:
 
 def test_nobody_is_asked_while_answers_come_or_nothing_waits() -> None:
     table = in_session()
-    asks = table.talk.whereabouts.asks
+    asks = table.talk.locator.asks
     for n in range(2, 200):
         table.write("a")
         table.said()
         table.wait(SILENCE_MS - 1)
         table.hear(BatchAnswer(n, answers([n])))
     table.wait(100_000)
-    assert table.talk.whereabouts.asks == asks
+    assert table.talk.locator.asks == asks
     assert table.talk.wake_ms() is None
 
 
 def test_a_view_service_that_does_not_answer_is_dialled_anew() -> None:
     table = Table()
     table.read("r")
-    where = table.talk.whereabouts
+    where = table.talk.locator
     assert (where.asks, where.views_redials) == (1, 0)
     table.wait(ASK_MS)
     assert where.views_redials == 1
@@ -564,9 +564,9 @@ def test_an_eviction_with_nothing_outstanding_before_is_not_noticed() -> None:
     table.said()
     read = table.read("r")
     table.said()
-    link = table.talk.whereabouts.dial
+    link = table.talk.locator.dial
     table.hear(BatchRefused(sent.sequence, EVICTED))
-    assert table.talk.whereabouts.dial != link, "late answers could be mistaken"
+    assert table.talk.locator.dial != link, "late answers could be mistaken"
     table.open()
     assert table.said() == [OpenSession(session_id(2))]
     table.hear(SessionOpened(session_id(2), 99))
@@ -675,7 +675,11 @@ def test_a_late_word_on_another_session_changes_nothing() -> None:
     table.hear(QueryAnswer(55, answers([1])), SessionClosed(session_id(1)))
     table.write("b")
     (batch,) = table.said()
-    assert (batch.session, batch.birth, batch.sequence) == (session_id(1), BIRTH, 3)
+    assert (batch.session, batch.opened_index, batch.sequence) == (
+        session_id(1),
+        BIRTH,
+        3,
+    )
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"\xc1", b"\x01", answers([1, 2])])

@@ -11,9 +11,9 @@ import pytest
 from attrs import define, field
 
 from client.bodies import Ended, Outcome
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from client.errors import ClerkError
-from client.whereabouts import Whereabouts
+from client.primary_locator import PrimaryLocator
 from tests.model_service import ModelService, encode, member
 from wire.messages import EVICTED, Batch, BatchRefused, Goodbye, Message, ViewIs
 
@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.talk = Conversation(Whereabouts(seed), self.random.choice([1, 2, 8]))
+        self.talk = ClerkCore(PrimaryLocator(seed), self.random.choice([1, 2, 8]))
         self.service = ModelService()
         if self.random.random() < 0.2:
             # Servers that disagree on what is too long: not ours, but sound.
@@ -89,7 +89,7 @@ class World:
         """What a shell does after each event."""
         if self.talk.needs_session:
             self.talk.open_session(self.random.randbytes(16))
-        where = self.talk.whereabouts
+        where = self.talk.locator
         if where.asks != self.asks:
             self.asks = where.asks
             self.views.append(self.service.view_is())
@@ -113,7 +113,7 @@ class World:
         assert message.sequence <= last + 1, "a number was left out"
         self.numbers[message.session] = max(last, message.sequence)
         assert self.bodies.setdefault(key, message.body) == message.body
-        assert 0 <= message.sequence - message.lacking < 64
+        assert 0 <= message.sequence - message.first_unanswered < 64
 
     # -- the network -----------------------------------------------------------
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from client.errors import InDoubt, NotExecuted
-from client.whereabouts import (
+from client.primary_locator import (
     ASK_MS,
     HALF_MS_MIN,
     HANG_MS,
@@ -22,7 +22,7 @@ from wire.messages import VERSION, BatchAnswer, Hello, QueryAnswer, SessionOpene
 
 
 def attempt(table: Table) -> int:
-    dial = table.talk.whereabouts.dial
+    dial = table.talk.locator.dial
     assert dial is not None
     return dial[0]
 
@@ -215,7 +215,7 @@ def test_the_time_of_a_new_connection_counts_from_its_hello():
 def test_both_connections_are_made_anew_in_time():
     """The primary is replaced, and nobody can say so on the old connection."""
     table = in_session()
-    where = table.talk.whereabouts
+    where = table.talk.locator
     write = table.write("a", 5_000)
     (batch,) = table.said()
     table.wait(SILENCE_MS + ASK_MS)
@@ -290,7 +290,7 @@ def test_a_reason_of_any_length_is_cut():
 
 def fail_dials(table: Table, ms: int) -> list[int]:
     """For *ms* every attempt to reach the primary fails -> when it is reported."""
-    where, moments = table.talk.whereabouts, []
+    where, moments = table.talk.locator, []
     for _ in range(ms // 100):
         before = where.reports
         if where.dial is not None:
@@ -314,7 +314,7 @@ def test_one_that_comes_soon_is_not_reported():
         table.cut()
         assert fail_dials(table, REPORT_MS - 500) == []
         table.open()
-    assert table.talk.whereabouts.reports == 0
+    assert table.talk.locator.reports == 0
 
 
 def test_another_primary_has_its_own_time():
@@ -336,7 +336,7 @@ def test_a_further_view_with_the_same_primary_is_no_reason_for_another_report():
 
 def test_a_primary_that_is_silent_is_reported_while_calls_wait():
     table = in_session()
-    where = table.talk.whereabouts
+    where = table.talk.locator
     table.wait(60_000)
     assert where.reports == 0, "nothing waits"
     table.write("a")

@@ -27,7 +27,7 @@ from wire.daemon import (
     TURN_S,
     RefusedAccepts,
     begin,
-    lean,
+    install_fast_epoll_loop,
     places,
     turn_end,
 )
@@ -66,7 +66,7 @@ class Mailbox:
 @pytest.fixture(params=[0, 100])
 def reactor(request):
     reactor = EPollReactor()
-    lean(reactor, request.param)
+    install_fast_epoll_loop(reactor, request.param)
     yield reactor
     for reader in reactor.removeAll():
         reader.near.close()
@@ -273,7 +273,7 @@ def test_on_another_reactor_the_end_of_a_turn_is_a_call_of_its_own():
 @pytest.fixture
 def begun(monkeypatch):
     """A reactor after `begin`, and nothing left of it in this process."""
-    monkeypatch.setattr("wire.invariants._is_ours", False)
+    monkeypatch.setattr("wire.fail_stop._is_ours", False)
     monkeypatch.setattr("wire.daemon.globalLogPublisher", LogPublisher())
     reactor = EPollReactor()
     begin(reactor)

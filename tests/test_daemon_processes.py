@@ -24,7 +24,7 @@ from tests.processes import (
 )
 from understudy import daemons
 from understudy.daemons import TWISTD, free_port, server
-from viewservice.statefile import StateFile
+from viewservice.state_file import StateFile
 
 pytestmark = pytest.mark.processes
 

@@ -30,8 +30,8 @@ from wire.messages import (
     SERVER,
     VERSION,
     VIEW_SERVICE,
+    Attach,
     Goodbye,
-    Greet,
     Hello,
     Member,
     View,
@@ -146,7 +146,7 @@ def test_a_refused_peer_is_no_link():
 
 
 def test_of_two_servers_the_dialler_speaks_as_primary():
-    greet = Greet(View())
+    greet = Attach(View())
     reactor = MemoryReactorClock()
     for roles in [(SERVER, SERVER), (PRIMARY, BACKUP)]:
         owner = Recorder(SERVER_HELLO)

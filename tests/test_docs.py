@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from pbserver.service import Options as ServerOptions
-from pbserver.single import OneByOne, Refused, Single
+from pbserver.simple_machine import BatchAdapter, Refused, SimpleMachine
 from tests.documents import (
     PACKAGES,
     ROOT,
@@ -285,8 +285,8 @@ def test_the_machine_in_the_readme_is_one() -> None:
     exec(compile(text, "README.md", "exec"), names)
     (kind,) = [each for each in names.values() if hasattr(each, "apply_one")]
     machine = kind()
-    assert isinstance(machine, OneByOne)
-    one, other = Single(machine), Single(kind())
+    assert isinstance(machine, BatchAdapter)
+    one, other = SimpleMachine(machine), SimpleMachine(kind())
     assert machine.query_one(["leader"]) is None
     assert machine.apply_one(["score", "ann", 3], 0) == 3
     assert machine.apply_one(["score", "ann", 4], 0) == 7

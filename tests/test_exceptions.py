@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from client.errors import ClerkError, CommandError, command_error
-from pbserver.single import Refused
+from pbserver.simple_machine import Refused
 from wire.codec import ProtocolError
 from wire.commands import NOT_A_NUMBER, TOO_LARGE
 

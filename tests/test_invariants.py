@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from wire.invariants import guard
+from wire.fail_stop import guard
 
 PROGRAM = """
 import sys
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
-from wire.invariants import guard, own_process
+from wire.fail_stop import guard, own_process
 from wire.logs import lines_for
 
 own_process()
@@ -52,7 +52,7 @@ def test_a_broken_invariant_ends_the_process_at_once():
 
 def test_without_a_log_it_says_so_on_stderr():
     program = (
-        "from wire.invariants import guard, own_process\nown_process()\n"
+        "from wire.fail_stop import guard, own_process\nown_process()\n"
         "@guard\ndef f(): assert 0, 'five'\nf()"
     )
     run = subprocess.run(
@@ -83,7 +83,7 @@ def test_a_program_that_embeds_a_clerk_is_not_ours_to_end():
 def test_what_a_peer_does_wrong_ends_no_process():
     program = (
         "from wire.codec import ProtocolError\n"
-        "from wire.invariants import guard, own_process\nown_process()\n"
+        "from wire.fail_stop import guard, own_process\nown_process()\n"
         "@guard\ndef f(): raise ProtocolError('protocol', 'nonsense')\n"
         "try: f()\nexcept ProtocolError: print('goes on')"
     )

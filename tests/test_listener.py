@@ -55,7 +55,7 @@ class Transport(StringTransport):
         self.is_aborted = True
 
 
-class Door:
+class PendingRequests:
     """A listener, called from addresses by hand."""
 
     def __init__(self, **limits: int) -> None:
@@ -104,7 +104,7 @@ def is_dismissed(link) -> bool:
 
 
 def test_so_many_and_no_more():
-    door = Door(clerks=3)
+    door = PendingRequests(clerks=3)
     links = [door.call() for _ in range(3)]
     assert all(link.is_open for link in links)
     refused = door.call()
@@ -117,7 +117,7 @@ def test_so_many_and_no_more():
 
 
 def test_so_many_from_one_address_and_no_more():
-    door = Door(per_address=2)
+    door = PendingRequests(per_address=2)
     links = [door.call("10.0.0.1"), door.call("10.0.0.1")]
     refused = door.call("10.0.0.1")
     text = "there are 2 connections of clerks from 10.0.0.1 already"
@@ -128,7 +128,7 @@ def test_so_many_from_one_address_and_no_more():
 
 
 def test_clerks_take_no_place_of_servers_and_observers():
-    door = Door(clerks=3, per_address=2)
+    door = PendingRequests(clerks=3, per_address=2)
     for _ in range(5):
         door.call()
     for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
@@ -139,7 +139,7 @@ def test_clerks_take_no_place_of_servers_and_observers():
 
 
 def test_servers_and_observers_take_no_place_of_clerks():
-    door = Door(clerks=2)
+    door = PendingRequests(clerks=2)
     for hello in (SERVERS_HELLO, OBSERVERS_HELLO):
         assert door.call(hello=hello).is_open
     links = [door.call() for _ in range(3)]
@@ -155,7 +155,7 @@ def test_servers_and_observers_take_no_place_of_clerks():
     ids=["servers", "observers"],
 )
 def test_the_other_roles_have_a_limit_too(hello, places):
-    door = Door(per_address=10)
+    door = PendingRequests(per_address=10)
     for number in range(places):
         assert door.call(f"10.0.{number // 10}.1", hello).is_open
     assert is_dismissed(door.call("10.9.9.9", hello))
@@ -177,13 +177,13 @@ def test_all_kinds_have_places_within_a_limit(callers):
 
 
 def test_strangers_have_as_many_places_as_they_are_given():
-    door = Door(strangers=2)
+    door = PendingRequests(strangers=2)
     links = [door.connect() for _ in range(3)]
     assert [link.transport.disconnecting for link in links] == [True, False, False]
 
 
 def test_clerks_and_observers_are_patient_and_servers_are_not():
-    door = Door()
+    door = PendingRequests()
     assert not door.connect().is_patient
     assert door.call(hello=CLERKS_HELLO).is_patient
     assert door.call(hello=OBSERVERS_HELLO).is_patient
@@ -191,7 +191,7 @@ def test_clerks_and_observers_are_patient_and_servers_are_not():
 
 
 def test_the_most_silent_gives_up_its_place():
-    door = Door(clerks=3)
+    door = PendingRequests(clerks=3)
     links = [door.call() for _ in range(3)]
     door.reactor.advance(IDLE_S)
     links[0].dataReceived(encode(Query(1, NO_SESSION, 0, b"")))
@@ -207,7 +207,7 @@ def test_the_most_silent_gives_up_its_place():
 
 
 def test_of_one_address_its_own_most_silent_gives_up_its_place():
-    door = Door(per_address=2)
+    door = PendingRequests(per_address=2)
     other = door.call("10.0.0.9")
     links = [door.call() for _ in range(2)]
     door.reactor.advance(IDLE_S)
@@ -216,7 +216,7 @@ def test_of_one_address_its_own_most_silent_gives_up_its_place():
 
 
 def test_whoever_was_dismissed_has_no_place_any_more():
-    door = Door(clerks=1)
+    door = PendingRequests(clerks=1)
     first = door.call()
     for _ in range(3):
         door.reactor.advance(IDLE_S)
@@ -227,7 +227,7 @@ def test_whoever_was_dismissed_has_no_place_any_more():
 
 
 def test_places_change_hands_no_faster_than_callers_can_settle():
-    door = Door(clerks=5)
+    door = PendingRequests(clerks=5)
     links = [door.call() for _ in range(5)]
     door.reactor.advance(IDLE_S)
     assert [door.call().is_open for _ in range(3)] == [True, False, False]
@@ -241,14 +241,14 @@ def test_places_change_hands_no_faster_than_callers_can_settle():
 
 
 def test_callers_without_a_hello_take_no_places():
-    door = Door(clerks=2, per_address=1)
+    door = PendingRequests(clerks=2, per_address=1)
     silent = [door.connect() for _ in range(50)]
     assert door.call().is_open
     assert not any(link.transport.disconnecting for link in silent)
 
 
 def test_of_callers_without_a_hello_the_oldest_goes():
-    door = Door()
+    door = PendingRequests()
     links = [door.connect() for _ in range(STRANGERS_MAX)]
     assert not links[0].transport.disconnecting
     assert door.call().is_open
@@ -257,7 +257,7 @@ def test_of_callers_without_a_hello_the_oldest_goes():
 
 
 def test_nothing_long_is_kept_before_a_hello():
-    door = Door()
+    door = PendingRequests()
     link = door.connect()
     link.dataReceived((HELLO_BYTES_MAX + 1).to_bytes(4, "big"))
     assert farewell(link).reason == "too long"
@@ -272,10 +272,10 @@ def begin(link, length: int = 1 << 20) -> None:
 
 
 @pytest.fixture
-def tight(monkeypatch) -> Door:
+def tight(monkeypatch) -> PendingRequests:
     """Three unfinished frames of 1 MiB are too many."""
     monkeypatch.setattr(listener, "UNFINISHED_BYTES_ALL_MAX", 5 << 19)
-    return Door()
+    return PendingRequests()
 
 
 def test_all_unfinished_frames_together_have_a_bound(tight):
@@ -307,7 +307,7 @@ def test_a_frame_too_many_is_its_own_if_there_is_no_other(tight):
 
 def test_many_little_frames_go_too_when_there_is_nothing_else(monkeypatch):
     monkeypatch.setattr(listener, "UNFINISHED_BYTES_ALL_MAX", 2500)
-    door = Door()
+    door = PendingRequests()
     links = [door.call() for _ in range(3)]
     for link in links:
         begin(link, 1000)
@@ -324,7 +324,7 @@ def test_the_figures_leave_a_frame_to_blame():
 
 
 def test_those_who_are_refused_take_nobodys_place():
-    door = Door(clerks=10, per_address=1)
+    door = PendingRequests(clerks=10, per_address=1)
     links = [door.call("10.0.0.1") for _ in range(30)]
     assert links[0].is_open
     for host in range(2, 11):
@@ -333,7 +333,7 @@ def test_those_who_are_refused_take_nobodys_place():
 
 
 def test_too_many_refused_are_closed_without_a_word():
-    door = Door(clerks=0)
+    door = PendingRequests(clerks=0)
     refused = [door.call() for _ in range(REFUSED_MAX)]
     assert all(farewell(link).reason == "full" for link in refused)
     crowd = door.call()
@@ -345,7 +345,7 @@ def test_too_many_refused_are_closed_without_a_word():
 
 
 def test_the_log_says_once_a_minute_that_it_is_full():
-    door = Door(clerks=1)
+    door = PendingRequests(clerks=1)
     with capturedLogs() as logs:
         link = door.call()
         for _ in range(5):
@@ -360,7 +360,7 @@ def test_the_log_says_once_a_minute_that_it_is_full():
 
 
 def test_a13_a_host_that_breaks_the_protocol_does_not_fill_the_log():
-    door = Door()
+    door = PendingRequests()
     with capturedLogs() as logs:
         for _ in range(50):
             door.connect().dataReceived(b"GET / HTTP/1.0\r\n\r\n")
@@ -375,7 +375,7 @@ def test_a13_a_host_that_breaks_the_protocol_does_not_fill_the_log():
 
 
 def test_closing_says_goodbye_to_all_and_waits_for_them():
-    door = Door(clerks=2)
+    door = PendingRequests(clerks=2)
     links = [door.call() for _ in range(3)]
     closed: list[str] = []
     door.listener.close().addCallback(lambda _: closed.append("closed"))
@@ -387,7 +387,7 @@ def test_closing_says_goodbye_to_all_and_waits_for_them():
 
 
 def test_closing_waits_for_those_who_are_refused_too():
-    door = Door(clerks=0)
+    door = PendingRequests(clerks=0)
     link = door.call()
     closed: list[str] = []
     door.listener.close().addCallback(lambda _: closed.append("closed"))
@@ -397,7 +397,7 @@ def test_closing_waits_for_those_who_are_refused_too():
 
 
 def test_nothing_is_kept_of_those_who_have_gone():
-    door = Door(clerks=5)
+    door = PendingRequests(clerks=5)
     links = [door.call(f"10.0.0.{host}") for host in range(10)]
     links += [door.call(hello=SERVERS_HELLO), door.connect()]
     begin(links[0])
@@ -413,13 +413,13 @@ def test_nothing_is_kept_of_those_who_have_gone():
 
 def test_closing_with_nobody_there():
     closed: list[str] = []
-    door = Door()
+    door = PendingRequests()
     door.listener.close().addCallback(lambda _: closed.append("closed"))
     assert closed == ["closed"]
 
 
 def test_what_it_got_is_told():
-    door = Door()
+    door = PendingRequests()
     got: list[str] = []
     door.listener.listen("tcp:7400:interface=127.0.0.1").addCallback(got.append)
     assert got[0].startswith("tcp:")
@@ -430,12 +430,12 @@ def test_what_it_got_is_told():
 @pytest.mark.parametrize("endpoint", ["", "7400", "nonsense:1", "tcp:seven"])
 def test_an_endpoint_that_makes_no_sense(endpoint):
     failures: list[Failure] = []
-    Door().listener.listen(endpoint).addErrback(failures.append)
+    PendingRequests().listener.listen(endpoint).addErrback(failures.append)
     assert failures
 
 
 def test_a_port_that_is_not_to_be_had():
-    door = Door()
+    door = PendingRequests()
     error = CannotListenError("127.0.0.1", 7400, OSError("in use"))
 
     def listen_tcp(*_: object, **__: object) -> None:
@@ -448,7 +448,7 @@ def test_a_port_that_is_not_to_be_had():
 
 
 def test_each_connection_asks_anew_what_to_say():
-    door = Door()
+    door = PendingRequests()
     door.call()
     door.owner.greeting = Hello(VERSION, SERVER, b"c" * 16, 7)
     assert said(door.call().transport, SERVER, CLERK)[0].number == 7

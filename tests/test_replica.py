@@ -29,7 +29,7 @@ from wire.messages import (
     EVICTED,
     TOO_LARGE,
     WINDOW_MAX,
-    Accepted,
+    Attach,
     Batch,
     BatchAnswer,
     BatchRefused,
@@ -38,12 +38,12 @@ from wire.messages import (
     DigestIs,
     Entry,
     Forward,
+    ForwardOk,
     Goodbye,
-    Greet,
-    NotYours,
+    LogPosition,
     OpenSession,
-    Position,
     QueryAnswer,
+    Redirect,
     SessionClosed,
     SessionOpened,
     SnapshotPart,
@@ -209,7 +209,7 @@ def test_a_newcomer_that_will_never_come_nearer_joins_all_the_same() -> None:
     sequence = 1
     while not table.leads("A").followers["B"].joined:
         for _ in range(3):
-            table.ask("A", batch(sequence, lacking=sequence))
+            table.ask("A", batch(sequence, first_unanswered=sequence))
             sequence += 1
         table.turn()
         table.carry("B", "A")
@@ -258,10 +258,10 @@ def test_constant_writes_keep_nobody_from_being_synced() -> None:
     table.carry("C", "A", 1)
     for sequence in range(1, 5):
         # Whatever C says, it has not the newest.
-        table.ask("A", batch(sequence, lacking=1))
+        table.ask("A", batch(sequence, first_unanswered=1))
         table.settle(but="C")
         table.carry("A", "C", 1)
-        table.ask("A", batch(sequence + 1, lacking=1))
+        table.ask("A", batch(sequence + 1, first_unanswered=1))
         table.carry("C", "A")
     assert "C" in table["A"].synced
 
@@ -331,7 +331,7 @@ def test_nobody_is_read_for_who_is_gone() -> None:
     table.turn()
     assert [QueryAnswer(4, read(None))] == table.told("d")
     assert table.told() == []
-    assert not table.leads("A").questions
+    assert not table.leads("A").waiters
 
 
 def test_a_read_waits_for_a_round_that_was_sent_after_it() -> None:
@@ -366,8 +366,8 @@ def test_a_read_waits_for_what_was_logged_before_it() -> None:
     table.tell(view(3, "B", "C", holders="C"), "B C")
     table.ask("B", query(1, of=9), clerk="d")
     table.connect("B", "C")
-    assert [type(m) for m in table.carry("B", "C", 2)] == [Greet, Forward]
-    assert [type(m) for m in table.carry("C", "B")] == [Position, Accepted]
+    assert [type(m) for m in table.carry("B", "C", 2)] == [Attach, Forward]
+    assert [type(m) for m in table.carry("C", "B")] == [LogPosition, ForwardOk]
     assert table.told("d") == []  # C follows, and the batch is not committed yet
     table.settle()
     assert [QueryAnswer(1, read(b"1"))] == table.told("d")
@@ -414,7 +414,7 @@ def test_a_deposed_primary_answers_no_read() -> None:
     table.tell(view(3, "B"), "B")
     table.ask("A", query(1))
     table.settle()
-    assert [NotYours(view(3, "B"))] == table.told()
+    assert [Redirect(view(3, "B"))] == table.told()
 
 
 # -- at most once -------------------------------------------------------------
@@ -433,7 +433,7 @@ def test_a_repeated_batch_has_the_bytes_of_its_first_answer() -> None:
 def test_to_be_asked_again_changes_nothing() -> None:
     table = pair()
     table.opened("A", of=2)
-    table.ask("A", batch(1), batch(1, birth=2, of=2))
+    table.ask("A", batch(1), batch(1, opened_index=2, of=2))
     table.settle()
     before = table["A"].history.state.digest()
     table.ask("A", batch(1))  # C10: whose turn it is to be evicted is the log's matter
@@ -443,8 +443,8 @@ def test_to_be_asked_again_changes_nothing() -> None:
 
 def test_a_batch_that_waits_is_logged_once_and_answers_everybody_who_asks() -> None:
     table = pair()
-    table.ask("A", batch(1), batch(2, lacking=1))
-    table.ask("A", batch(1), batch(2, lacking=1), clerk="d")
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1), clerk="d")
     assert table.log("A") == "2|2 2"
     table.settle()
     answers = [BatchAnswer(1, lengths(1)), BatchAnswer(2, lengths(2))]
@@ -454,11 +454,17 @@ def test_a_batch_that_waits_is_logged_once_and_answers_everybody_who_asks() -> N
 
 def test_a_batch_in_an_inherited_tail_is_not_logged_again() -> None:
     table = pair()
-    table.ask("A", batch(1), batch(2, lacking=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
     table.carry("A", "B")
     table.cut("A", "B")
     table.tell(view(3, "B"), "B")
-    table.ask("B", batch(1), batch(2, lacking=1), batch(3, lacking=1), clerk="d")
+    table.ask(
+        "B",
+        batch(1),
+        batch(2, first_unanswered=1),
+        batch(3, first_unanswered=1),
+        clerk="d",
+    )
     assert [
         BatchAnswer(1, lengths(1)),
         BatchAnswer(2, lengths(2)),
@@ -469,7 +475,7 @@ def test_a_batch_in_an_inherited_tail_is_not_logged_again() -> None:
 
 def test_a_gap_ends_the_connection_and_is_not_logged() -> None:
     table = pair()
-    table.ask("A", batch(2, lacking=1))
+    table.ask("A", batch(2, first_unanswered=1))
     [goodbye] = table.told()
     assert isinstance(goodbye, Goodbye)
     assert goodbye.reason == "gap"
@@ -477,12 +483,14 @@ def test_a_gap_ends_the_connection_and_is_not_logged() -> None:
     assert table.log("A") == "2|"
 
 
-@pytest.mark.parametrize(("sequence", "lacking"), [(1, 2), (WINDOW_MAX + 1, 1)])
+@pytest.mark.parametrize(
+    ("sequence", "first_unanswered"), [(1, 2), (WINDOW_MAX + 1, 1)]
+)
 def test_a_window_that_cannot_be_ends_the_connection(
-    sequence: int, lacking: int
+    sequence: int, first_unanswered: int
 ) -> None:
     table = pair()
-    table.ask("A", Batch(session(), 1, sequence, lacking, b"\x90"))
+    table.ask("A", Batch(session(), 1, sequence, first_unanswered, b"\x90"))
     [goodbye] = table.told()
     assert isinstance(goodbye, Goodbye)
     assert goodbye.reason == "protocol"
@@ -504,7 +512,7 @@ def test_evicted_is_said_when_it_is_certain() -> None:
     table.settle(but="A")
     table.cut("A", "B")
     table.tell(view(3, "B", "C", holders="C"), "B C")
-    table.ask("B", batch(1, birth=2, of=2), clerk="d")
+    table.ask("B", batch(1, opened_index=2, of=2), clerk="d")
     assert table.told("d") == []
     table.connect("B", "C")
     table.settle()
@@ -530,7 +538,7 @@ def test_a_late_copy_of_the_opening_revives_no_batch() -> None:
     table.settle()
     [opened] = table.told()
     assert isinstance(opened, SessionOpened)
-    assert opened.birth > 1
+    assert opened.opened_index > 1
     table.ask("A", batch(1))
     table.settle()
     assert [BatchRefused(1, EVICTED)] == table.told()
@@ -554,15 +562,15 @@ def test_who_waits_at_a_primary_that_resigns_is_told_the_view() -> None:
     table.ask("A", batch(1, of=7), clerk="e")
     table.tell(view(3, "B"), "A")
     for clerk in "cde":
-        assert [NotYours(view(3, "B"))] == table.told(clerk)
+        assert [Redirect(view(3, "B"))] == table.told(clerk)
 
 
 def test_nobody_but_the_primary_listens_to_clerks() -> None:
     table = pair()
     table.ask("B", batch(1), query(1), OpenSession(session(3)))
-    assert [NotYours(view(2, "A", "B"))] == table.told()
+    assert [Redirect(view(2, "A", "B"))] == table.told()
     table.ask("C", batch(1), clerk="d")
-    assert [NotYours(table["C"].view)] == table.told("d")
+    assert [Redirect(table["C"].view)] == table.told("d")
     assert table.log("B") == "2|"
 
 
@@ -575,7 +583,7 @@ def test_an_older_view_is_never_adopted() -> None:
 
 def test_a_newer_view_is_adopted_whoever_tells_of_it() -> None:
     table = pair()
-    table["A"].receive("x", member("C"), NotYours(view(5, "B", "A", holders="A")))
+    table["A"].receive("x", member("C"), Redirect(view(5, "B", "A", holders="A")))
     assert table["A"].view.number == 5
     assert table["A"].take_news()
 
@@ -583,7 +591,7 @@ def test_a_newer_view_is_adopted_whoever_tells_of_it() -> None:
 def test_a_newer_view_is_adopted_from_a_primary_of_the_view_that_is_known() -> None:
     table = pair()
     table.tell(view(2, "A", "B"), "C")
-    table["C"].receive("x", member("B"), Greet(view(6, "B", "C")))
+    table["C"].receive("x", member("B"), Attach(view(6, "B", "C")))
     assert table["C"].view.number == 6
 
 
@@ -605,7 +613,7 @@ def test_f1_any_other_view_is_for_the_view_service_to_name(
     table = pair()
     table.tell(view(2, "A", "B"), "C")
     table["C"].take_news()
-    table["C"].receive("x", member(sender), Greet(greeted))
+    table["C"].receive("x", member(sender), Attach(greeted))
     assert table["C"].view.number == 2
     assert table["C"].take_news()  # it pings, and is told what is so
     table["C"].receive("x", member(sender), Forward(greeted.number, 1, 0, 0))
@@ -615,12 +623,12 @@ def test_f1_any_other_view_is_for_the_view_service_to_name(
 def test_and_greets_again_once_it_has_been_named() -> None:
     table = pair()
     table.tell(view(2, "A", "B"), "C")
-    table["C"].receive("x", member("D"), Greet(view(6, "D", "C")))
+    table["C"].receive("x", member("D"), Attach(view(6, "D", "C")))
     table.tell(view(6, "D", "C"), "C")
     table["C"].receive("x", member("D"), Forward(6, 1, 0, 0))
     assert [type(each) for each in table.told("x")] == [Goodbye]
-    table["C"].receive("y", member("D"), Greet(view(6, "D", "C")))
-    assert [Position(6, 0, 0)] == table.told("y")
+    table["C"].receive("y", member("D"), Attach(view(6, "D", "C")))
+    assert [LogPosition(6, 0, 0)] == table.told("y")
 
 
 def test_m1_each_step_of_a_distant_backup_is_a_sign_of_life() -> None:
@@ -702,11 +710,11 @@ def test_f2_a_second_view_with_a_counter_is_refused() -> None:
     assert refusal is not None
     assert refusal.reason == "other view"
     assert table["A"].view == view(2, "A", "B")
-    table["B"].receive("x", member("A"), Greet(other(view(2, "A", "B"))))
+    table["B"].receive("x", member("A"), Attach(other(view(2, "A", "B"))))
     (goodbye,) = table.told("x")
     assert isinstance(goodbye, Goodbye)
     assert goodbye.reason == "other view"
-    table["A"].receive("y", member("B"), NotYours(theirs))
+    table["A"].receive("y", member("B"), Redirect(theirs))
     assert [each.reason for each in table.told("y")] == ["other view"]  # type: ignore[attr-defined]
     assert table["A"].view == view(2, "A", "B")
 
@@ -718,8 +726,8 @@ def test_f2_the_order_of_the_bits_means_nothing() -> None:
     assert table["A"].view.counter == 2
     table.tell(newer, "A")
     assert table["A"].view == newer
-    table["B"].receive("x", member("A"), Greet(older))
-    assert [NotYours(view(2, "A", "B"))] == table.told("x")
+    table["B"].receive("x", member("A"), Attach(older))
+    assert [Redirect(view(2, "A", "B"))] == table.told("x")
 
 
 def test_f2_an_entry_names_which_view_it_is_of() -> None:
@@ -785,7 +793,7 @@ def test_a_new_view_by_itself_drops_nothing() -> None:
 
 def test_a_primary_that_goes_on_does_nothing_twice() -> None:
     table = pair()
-    table.ask("A", batch(1), batch(2, lacking=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
     table.carry("A", "B")
     table.ask("A", query(7, after=2))
     table.lead(view(3, "A", "B C", holders="B"))
@@ -810,8 +818,8 @@ def test_what_a_newcomer_had_in_an_older_view_does_not_count() -> None:
     table.tell(view(4, "A", "C"), "A")
     assert table["A"].synced == ()
     end, link = table["A"].history.log.end, table.links["A", "C"]
-    table["A"].receive(link, member("C"), Position(3, 2, end))
-    table["A"].receive(link, member("C"), Accepted(3, 1, end, end))
+    table["A"].receive(link, member("C"), LogPosition(3, 2, end))
+    table["A"].receive(link, member("C"), ForwardOk(3, 1, end, end))
     table.turn("A")
     assert table["A"].synced == ()
     table.settle(but="A")
@@ -839,7 +847,7 @@ def test_a_deposed_primary_is_told_by_its_backup_and_resigns() -> None:
     table.tell(view(3, "B"), "B")
     table.ask("A", batch(1))
     table.settle()
-    assert [NotYours(view(3, "B"))] == table.told()
+    assert [Redirect(view(3, "B"))] == table.told()
     assert table["A"].role is None
     assert table["A"].peers == ()
     assert table.value("A") is None
@@ -855,9 +863,9 @@ def test_the_logs_time_goes_on_whatever_clocks_say() -> None:
     table.carry("A", "B")
     table.tell(view(3, "B"), "B")
     table["B"].clock(100_250)
-    table.ask("B", batch(2, lacking=1), clerk="d")
+    table.ask("B", batch(2, first_unanswered=1), clerk="d")
     table["B"].clock(90_000)
-    table.ask("B", batch(3, lacking=1), clerk="d")
+    table.ask("B", batch(3, first_unanswered=1), clerk="d")
     stamps = [each.stamp_ms for each in table["B"].history.log.entries]
     assert stamps[0] == before_ms
     assert stamps[2] - stamps[1] == 250
@@ -877,7 +885,7 @@ def follower() -> Table:
 
 def greet(table: Table, number: int, primary: str = "A") -> None:
     """The primary of that view greets B, on a connection named after both."""
-    message = Greet(view(number, primary, "B"))
+    message = Attach(view(number, primary, "B"))
     table["B"].receive(primary + "!", member(primary), message)
 
 
@@ -900,7 +908,7 @@ def said(table: Table, to: str = "A") -> list[object]:
 
 
 def test_a_greeting_is_answered_with_a_position() -> None:
-    assert [Position(2, 0, 0)] == said(follower())
+    assert [LogPosition(2, 0, 0)] == said(follower())
 
 
 def test_several_rounds_of_a_turn_are_answered_by_one_echo() -> None:
@@ -908,7 +916,7 @@ def test_several_rounds_of_a_turn_are_answered_by_one_echo() -> None:
     forward(table, 2, 1, entry(1, 2))
     forward(table, 2, 2, entry(2, 2))
     forward(table, 2, 3)
-    assert [Position(2, 0, 0), Accepted(2, 3, 2, 0)] == said(table)
+    assert [LogPosition(2, 0, 0), ForwardOk(2, 3, 2, 0)] == said(table)
 
 
 def test_what_comes_again_is_accepted_again_and_kept_once() -> None:
@@ -923,7 +931,7 @@ def test_what_comes_again_takes_nothing_back() -> None:
     table = follower()
     forward(table, 2, 1, entry(1, 2), entry(2, 2), entry(3, 2))
     forward(table, 2, 2, entry(1, 2), entry(2, 2))
-    assert [Position(2, 0, 0), Accepted(2, 2, 3, 0)] == said(table)  # P6
+    assert [LogPosition(2, 0, 0), ForwardOk(2, 2, 3, 0)] == said(table)  # P6
 
 
 def test_what_was_verified_for_the_same_primary_in_an_older_view_does_not_count() -> (
@@ -934,7 +942,7 @@ def test_what_was_verified_for_the_same_primary_in_an_older_view_does_not_count(
     forward(table, 2, 1, entry(1, 2), entry(2, 2))
     said(table)
     greet(table, 4)
-    assert [Position(4, 0, 0)] == said(table)
+    assert [LogPosition(4, 0, 0)] == said(table)
     again = Forward(4, 2, 0, 0, (entry(1, 2), entry(2, 3)))
     table["B"].receive("A!", member("A"), again)
     assert table.log("B") == "|2 3"
@@ -951,7 +959,7 @@ def test_a_view_is_introduced_before_anything_is_taken_in_it() -> None:
 def test_entries_that_leave_a_hole_are_answered_with_a_position() -> None:
     table = follower()
     forward(table, 2, 1, entry(1, 2), entry(3, 2))
-    assert [Position(2, 0, 0), Position(2, 2, 1)] == said(table)
+    assert [LogPosition(2, 0, 0), LogPosition(2, 2, 1)] == said(table)
     assert table.log("B") == "|2"
 
 
@@ -968,13 +976,13 @@ def after_another_primary() -> Table:
 def test_what_another_primary_sent_is_no_echo_to_the_next() -> None:
     table = after_another_primary()
     forward(table, 3, 1)
-    assert [Accepted(3, 1, 0, 0)] == said(table, "D")  # F4
+    assert [ForwardOk(3, 1, 0, 0)] == said(table, "D")  # F4
 
 
 def test_what_is_not_verified_is_not_applied() -> None:
     table = after_another_primary()
     forward(table, 3, 1, entry(1, 2), commit=3)
-    assert [Accepted(3, 1, 1, 0)] == said(table, "D")  # F4
+    assert [ForwardOk(3, 1, 1, 0)] == said(table, "D")  # F4
     assert table.log("B") == "2|2 2"
 
 
@@ -988,22 +996,22 @@ def test_another_identity_replaces_what_is_there_with_all_after_it() -> None:
     table = after_another_primary()
     forward(table, 3, 1, entry(1, 2), entry(2, 3))
     assert table.log("B") == "|2 3"  # F4
-    assert [Accepted(3, 1, 2, 0)] == said(table, "D")
+    assert [ForwardOk(3, 1, 2, 0)] == said(table, "D")
 
 
 def test_a_greeting_in_a_view_already_followed_changes_nothing() -> None:
     table = follower()
     forward(table, 2, 1, entry(1, 2), entry(2, 2))
     said(table)
-    table["B"].receive("A!!", member("A"), Greet(view(2, "A", "B")))
-    assert [Position(2, 2, 2)] == table.told("A!!")  # F7
+    table["B"].receive("A!!", member("A"), Attach(view(2, "A", "B")))
+    assert [LogPosition(2, 2, 2)] == table.told("A!!")  # F7
     assert table.log("B") == "|2 2"
 
 
 def test_only_the_connection_that_greeted_is_listened_to() -> None:
     table = follower()
     said(table)
-    table["B"].receive("A!!", member("A"), Greet(view(2, "A", "B")))
+    table["B"].receive("A!!", member("A"), Attach(view(2, "A", "B")))
     table.told("A!!")
     forward(table, 2, 1, entry(1, 2))
     # Who spoke there would wait for an echo for ever.
@@ -1013,17 +1021,17 @@ def test_only_the_connection_that_greeted_is_listened_to() -> None:
 
 def test_only_the_views_own_primary_is_followed() -> None:
     table = follower()
-    table["B"].receive("D!", member("D"), Greet(view(2, "A", "B")))
-    table["B"].receive("A'!", member("A'"), Greet(view(2, "A", "B")))
-    assert [NotYours(view(2, "A", "B"))] == said(table, "D")
-    assert [NotYours(view(2, "A", "B"))] == said(table, "A'")
+    table["B"].receive("D!", member("D"), Attach(view(2, "A", "B")))
+    table["B"].receive("A'!", member("A'"), Attach(view(2, "A", "B")))
+    assert [Redirect(view(2, "A", "B"))] == said(table, "D")
+    assert [Redirect(view(2, "A", "B"))] == said(table, "A'")
 
 
 def test_an_older_primary_is_refused_and_told_of_the_newer_view() -> None:
     table = after_another_primary()
-    refusal = NotYours(view(3, "D", "B"))
+    refusal = Redirect(view(3, "D", "B"))
     forward(table, 2, 9, entry(4, 2))
-    assert [Position(2, 0, 0), refusal] == said(table)
+    assert [LogPosition(2, 0, 0), refusal] == said(table)
     greet(table, 2)
     assert [refusal] == said(table)
     assert table.log("B") == "|2 2 2"
@@ -1033,8 +1041,8 @@ def test_names_do_not_make_a_backup() -> None:
     # F8: the view names another incarnation of B.
     table = Table("B'")
     table.tell(view(2, "A", "B"), "B'")
-    table["B'"].receive("A!", member("A"), Greet(view(2, "A", "B")))
-    assert [NotYours(view(2, "A", "B"))] == table.told("A!")
+    table["B'"].receive("A!", member("A"), Attach(view(2, "A", "B")))
+    assert [Redirect(view(2, "A", "B"))] == table.told("A!")
     table["B'"].receive("A!", member("A"), Forward(2, 1, 0, 0, (entry(1, 2),)))
     assert table.log("B'") == "|"
 
@@ -1056,7 +1064,7 @@ def test_what_a_backup_holds_it_says_before_it_applies_anything() -> None:
     forward(table, 2, 1, entry(1, 2), commit=1)
     flush = table["B"].flush()
     [[(_, accepted)]] = [next(flush)]
-    assert accepted == Accepted(2, 1, 1, 0)
+    assert accepted == ForwardOk(2, 1, 1, 0)
     assert table["B"].history.commit == 0
     assert next(flush) == []
     assert table["B"].history.commit == 1
@@ -1077,7 +1085,7 @@ def test_a_broken_connection_ends_no_membership() -> None:
     forward(table, 2, 1, entry(1, 2))
     table["B"].link_lost("A!")
     assert table.log("B") == "|2"
-    assert [each for each in said(table) if isinstance(each, Accepted)] == []
+    assert [each for each in said(table) if isinstance(each, ForwardOk)] == []
 
 
 # -- what the primary believes ------------------------------------------------
@@ -1089,15 +1097,15 @@ def test_an_echo_counts_only_on_the_connection_in_use() -> None:
     table.turn("A")
     old = table.links["A", "B"]
     table.cut("A", "B", told="A")
-    table["A"].receive(old, member("B"), Accepted(2, table.leads("A").round, 2, 1))
+    table["A"].receive(old, member("B"), ForwardOk(2, table.leads("A").round, 2, 1))
     assert table.told() == []
 
 
 def test_an_echo_of_what_was_never_sent_ends_the_connection() -> None:
     table = pair()
     link = table.links["A", "B"]
-    table["A"].receive(link, member("B"), Accepted(2, 1, 99, 0))
-    table["A"].receive(link, member("B"), Accepted(2, 99, 1, 0))
+    table["A"].receive(link, member("B"), ForwardOk(2, 1, 99, 0))
+    table["A"].receive(link, member("B"), ForwardOk(2, 99, 1, 0))
     said_to_b = list(table.lose("A", "B"))
     assert [
         message.reason for message in said_to_b if isinstance(message, Goodbye)
@@ -1109,7 +1117,7 @@ def test_after_a_reconnect_only_what_is_lacking_is_sent() -> None:
     table.ask("A", batch(1))
     table.carry("A", "B")
     table.cut("A", "B")
-    table.ask("A", batch(2, lacking=1))
+    table.ask("A", batch(2, first_unanswered=1))
     table.connect("A", "B")
     table.carry("A", "B")
     table.carry("B", "A")
@@ -1125,7 +1133,7 @@ def test_a_position_that_is_not_in_the_log_asks_for_a_snapshot() -> None:
     table.settle()
     link = table.links["A", "B"]
     # R2: the index is there, under another view.
-    table["A"].receive(link, member("B"), Position(2, 9, 2))
+    table["A"].receive(link, member("B"), LogPosition(2, 9, 2))
     assert any(isinstance(m, SnapshotPart) for m in table.lose("A", "B"))
 
 
@@ -1162,7 +1170,7 @@ def test_who_is_waited_for_is_told_and_why() -> None:
     waiting = table["A"].report.waiting
     assert waiting is not None
     assert (waiting.names, waiting.text) == (("B",), "to accept a read's round")
-    table.ask("A", batch(1), batch(2, lacking=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
     waiting = table["A"].report.waiting
     assert waiting is not None
     assert waiting.text == "to accept entries 2 to 3"
@@ -1191,14 +1199,14 @@ def test_the_commit_index_reaches_an_idle_backup() -> None:
 
 def test_what_is_sent_is_split_below_the_bound() -> None:
     table = pair(forward_bytes_max=2 * ENTRY_BYTES + 100)
-    table.ask("A", *(batch(n, lacking=1) for n in range(1, 8)))
+    table.ask("A", *(batch(n, first_unanswered=1) for n in range(1, 8)))
     counts = [len(m.entries) for m in table.carry("A", "B") if isinstance(m, Forward)]
     assert counts == [2, 2, 2, 1]
 
 
 def test_no_more_is_on_its_way_than_the_bound_allows() -> None:
     table = pair(unaccepted_bytes_max=2 * ENTRY_BYTES)
-    table.ask("A", *(batch(n, lacking=1) for n in range(1, 8)))
+    table.ask("A", *(batch(n, first_unanswered=1) for n in range(1, 8)))
     sent = [m for m in table.carry("A", "B") if isinstance(m, Forward)]
     assert sum(len(m.entries) for m in sent) == 2
     table.settle()
@@ -1207,9 +1215,9 @@ def test_no_more_is_on_its_way_than_the_bound_allows() -> None:
 
 def test_clerks_are_not_read_from_while_too_much_is_unanswered() -> None:
     table = pair(unanswered_bytes_max=2 * ENTRY_BYTES + 100)
-    table.ask("A", batch(1), batch(2, lacking=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
     assert table["A"].accepting
-    table.ask("A", batch(3, lacking=1))
+    table.ask("A", batch(3, first_unanswered=1))
     assert not table["A"].accepting
     table.settle()
     assert table["A"].accepting
@@ -1235,7 +1243,7 @@ def test_a_running_transfer_keeps_the_log_behind_its_cut() -> None:
         part_bytes=1,
         parts_unconfirmed_max=1,
     )
-    table.ask("A", *(batch(n, lacking=1) for n in range(1, 3)))
+    table.ask("A", *(batch(n, first_unanswered=1) for n in range(1, 3)))
     table.settle()
     table.tell(view(3, "A", "B C", holders="B"), "A B C")
     table.connect("A", "C")

@@ -38,7 +38,7 @@ FOUND = {
     ),
     "reads wait for no round": (
         Patch(
-            "pbserver.questions",
+            "pbserver.round_waiters",
             "while reads and reads[0].end <= commit and reads[0].round <= echoed:",
             "while reads and reads[0].end <= commit:",
         ),

@@ -38,10 +38,10 @@ class Applied:
         return self.state.apply(entry)
 
     def open(self, of: int = 1, after_ms: int = 0) -> int:
-        """-> the session's birth."""
+        """-> the index of its entry."""
         answer = self(OpenSession(session(of)), after_ms)
         assert isinstance(answer, SessionOpened)
-        return answer.birth
+        return answer.opened_index
 
     def value(self) -> bytes | None:
         answer = msgspec.msgpack.decode(self.state.query(body(Get(b"k"))))
@@ -70,7 +70,7 @@ def test_a_repeated_batch_has_its_first_answer_however_late() -> None:
     applied.open()
     first = applied(batch(1))
     for sequence in range(2, 6):
-        applied(batch(sequence, lacking=1))
+        applied(batch(sequence, first_unanswered=1))
     assert applied(batch(1)) == first  # C3: not only the last one
     assert applied.value() == b"12345"
 
@@ -79,10 +79,10 @@ def test_what_the_clerk_has_is_dropped_and_never_executed_again() -> None:
     applied = Applied()
     applied.open()
     for sequence in range(1, 5):
-        applied(batch(sequence, lacking=1))
+        applied(batch(sequence, first_unanswered=1))
     kept = applied.state.answer_bytes
-    applied(batch(5, lacking=4))
-    assert applied(batch(3, lacking=1)) is None
+    applied(batch(5, first_unanswered=4))
+    assert applied(batch(3, first_unanswered=1)) is None
     assert applied(batch(4)) == BatchAnswer(4, lengths(4))
     assert applied.value() == b"12345"
     assert applied.state.answer_bytes < kept
@@ -91,9 +91,9 @@ def test_what_the_clerk_has_is_dropped_and_never_executed_again() -> None:
 def test_two_clerks_on_one_key_do_not_disturb_each_other() -> None:
     applied = Applied()
     births = applied.open(1), applied.open(2)
-    first = applied(batch(1, b"x", birth=births[0]))
-    applied(batch(1, b"y", birth=births[1], of=2))
-    assert applied(batch(1, b"x", birth=births[0])) == first  # C4
+    first = applied(batch(1, b"x", opened_index=births[0]))
+    applied(batch(1, b"y", opened_index=births[1], of=2))
+    assert applied(batch(1, b"x", opened_index=births[0])) == first  # C4
     assert applied.value() == b"xy"
 
 
@@ -106,29 +106,31 @@ def test_an_unknown_session_is_refused() -> None:
 def test_another_birth_is_another_session() -> None:
     applied = Applied()
     old = applied.open()
-    applied(batch(1, birth=old))
+    applied(batch(1, opened_index=old))
     applied(CloseSession(session(), old))
     new = applied.open()
     assert new > old
-    assert applied(batch(1, birth=old)) == BatchRefused(1, EVICTED)  # F9
-    assert applied(batch(1, b"new", birth=new)) == BatchAnswer(1, lengths(4))
+    assert applied(batch(1, opened_index=old)) == BatchRefused(1, EVICTED)  # F9
+    assert applied(batch(1, b"new", opened_index=new)) == BatchAnswer(1, lengths(4))
 
 
 def test_opening_an_open_session_changes_nothing() -> None:
     applied = Applied()
-    birth = applied.open()
+    opened_index = applied.open()
     applied(batch(1))
-    assert applied.open() == birth
+    assert applied.open() == opened_index
     assert applied(batch(1)) == BatchAnswer(1, lengths(1))
 
 
 def test_closing_names_the_birth_and_is_answered_whatever_was() -> None:
     applied = Applied()
-    birth = applied.open()
-    assert applied(CloseSession(session(), birth + 7)) == SessionClosed(session())
+    opened_index = applied.open()
+    assert applied(CloseSession(session(), opened_index + 7)) == SessionClosed(
+        session()
+    )
     assert applied(batch(1)) == BatchAnswer(1, lengths(1))
-    assert applied(CloseSession(session(), birth)) == SessionClosed(session())
-    assert applied(CloseSession(session(), birth)) == SessionClosed(session())
+    assert applied(CloseSession(session(), opened_index)) == SessionClosed(session())
+    assert applied(CloseSession(session(), opened_index)) == SessionClosed(session())
     assert applied.state.answer_bytes == 0
     assert not applied.state.table
 
@@ -138,9 +140,11 @@ def test_closing_names_the_birth_and_is_answered_whatever_was() -> None:
 
 def test_who_was_idle_for_too_long_is_evicted_by_the_logs_own_time() -> None:
     applied = Applied(idle_ms_max=1000)
-    birth = applied.open(1)
+    opened_index = applied.open(1)
     applied.open(2, after_ms=600)
-    assert applied(batch(1, birth=birth), after_ms=400) == BatchAnswer(1, lengths(1))
+    assert applied(batch(1, opened_index=opened_index), after_ms=400) == BatchAnswer(
+        1, lengths(1)
+    )
     # The second is 1001 ms old now, the first is not.
     applied.open(3, after_ms=601)
     assert [*applied.state.table] == [session(1), session(3)]
@@ -148,9 +152,9 @@ def test_who_was_idle_for_too_long_is_evicted_by_the_logs_own_time() -> None:
 
 def test_at_most_so_many_sessions_the_longest_unused_go() -> None:
     applied = Applied(sessions_max=2)
-    birth = applied.open(1)
+    opened_index = applied.open(1)
     applied.open(2)
-    applied(batch(1, birth=birth))
+    applied(batch(1, opened_index=opened_index))
     applied.open(3)
     assert [*applied.state.table] == [session(1), session(3)]
     for of in range(4, 300):
@@ -161,7 +165,7 @@ def test_at_most_so_many_sessions_the_longest_unused_go() -> None:
 def test_stored_answers_are_bounded_together() -> None:
     applied = Applied(answer_bytes_max=3 * (ANSWER_BYTES + 10))
     for of in range(1, 6):
-        applied(batch(1, birth=applied.open(of), of=of))
+        applied(batch(1, opened_index=applied.open(of), of=of))
     assert [*applied.state.table] == [session(3), session(4), session(5)]
     assert applied.state.answer_bytes == sum(
         ANSWER_BYTES + len(answer.body)
@@ -193,16 +197,21 @@ def test_a_cut_holds_everything_and_goes_on_alike(bytes_max: int) -> None:
     applied = Applied(sessions_max=3, idle_ms_max=500)
     births = {of: applied.open(of) for of in (1, 2, 3)}
     for sequence in (1, 2, 3):
-        applied(batch(sequence, birth=births[2], of=2, lacking=1), after_ms=50)
-    applied(batch(1, birth=births[1], of=1))
+        applied(
+            batch(sequence, opened_index=births[2], of=2, first_unanswered=1),
+            after_ms=50,
+        )
+    applied(batch(1, opened_index=births[1], of=1))
     copy = twin(applied.state, bytes_max)
     assert copy.digest() == applied.state.digest()
     assert [*copy.table] == [*applied.state.table], "who goes next, too"
     for request in (
-        batch(2, birth=births[2], of=2, lacking=1),  # T4: an old one again
+        batch(
+            2, opened_index=births[2], of=2, first_unanswered=1
+        ),  # T4: an old one again
         OpenSession(session(9)),
-        batch(1, birth=births[3], of=3),
-        batch(4, birth=births[2], of=2, lacking=3),
+        batch(1, opened_index=births[3], of=3),
+        batch(4, opened_index=births[2], of=2, first_unanswered=3),
     ):
         stamp_ms = applied.state.stamp_ms + 200
         entry = Entry(1, copy.index + 1, stamp_ms, request)

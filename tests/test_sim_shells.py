@@ -92,7 +92,7 @@ class Eager:
     def _call(self) -> None:
         if self.left:
             self.left -= 1
-            number = self._clerk.conversation.calls.last + 1
+            number = self._clerk.core.calls.last + 1
             append = Append(b"a", suffix(self._clerk.name, number))
             timeout_ms = self._random.choice((None, None, None, 30, 300))
             command = self._random.choice((append, append, Get(b"a")))

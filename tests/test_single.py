@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.locks import Locks
-from pbserver import single
+from pbserver import simple_machine
 from pbserver.loading import NoMachine, machine_factory
-from pbserver.single import OneByOne, Refused, Single, plain
+from pbserver.simple_machine import BatchAdapter, Refused, SimpleMachine, plain
 from pbserver.store import Store
 from wire.commands import (
     ANSWER_LOST,
@@ -82,13 +82,15 @@ def outcomes(answers: bytes) -> list[Any]:
     return [a.value if isinstance(a, Ok) else a.code for a in decode(answers)]
 
 
-def do(machine: Single, *commands: Any, stamp_ms: int = 0) -> list[Any]:
+def do(machine: SimpleMachine, *commands: Any, stamp_ms: int = 0) -> list[Any]:
     return outcomes(machine.apply(encode(commands), stamp_ms))
 
 
-def moved(machine: Single, into: OneByOne, bytes_max: int = 7) -> Single:
+def moved(
+    machine: SimpleMachine, into: BatchAdapter, bytes_max: int = 7
+) -> SimpleMachine:
     cut = machine.cut()
-    other = Single(into)
+    other = SimpleMachine(into)
     for piece in iter(lambda: cut.take(bytes_max), b""):
         other.load(piece)
     other.finish()
@@ -117,7 +119,7 @@ PLAIN = st.recursive(
 def test_plain_commands_go_in_and_plain_answers_come_out(
     commands: list[Any], stamp_ms: int
 ) -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     words = [c if not isinstance(c, str) else f"said {c}" for c in commands]
     assert do(machine, *words, stamp_ms=stamp_ms) == words
     assert machine.machine.dump() == [[word, stamp_ms] for word in words]
@@ -146,7 +148,7 @@ ANSWERS: dict[str, tuple[Any, AnyAnswer]] = {
 
 @pytest.mark.parametrize(("command", "answer"), ANSWERS.values(), ids=ANSWERS)
 def test_answer(command: Any, answer: AnyAnswer) -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     assert decode(machine.apply(encode(["a", command, "b"]), 0)) == [
         Ok("a"),
         answer,
@@ -157,7 +159,7 @@ def test_answer(command: Any, answer: AnyAnswer) -> None:
 def test_an_exception_is_an_answer_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     with caplog.at_level(logging.ERROR):
         answers = decode(machine.apply(encode(["a", "divide", "divide", "b"]), 0))
     assert [Ok("a"), Ok("b")] == [answers[0], answers[3]]
@@ -171,19 +173,19 @@ def test_an_exception_is_an_answer_and_is_logged_once(
 
 def test_an_assertion_of_an_author_is_an_answer_like_any_other() -> None:
     # It fails alike on every replica; to stop at it would stop one after the other.
-    body = Single(Tape()).apply(encode(["assert"]), 0)
+    body = SimpleMachine(Tape()).apply(encode(["assert"]), 0)
     assert decode(body)[0].code == RAISED  # type: ignore[union-attr]
 
 
 def test_a_refusal_is_shortened() -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     body = machine.apply(encode(["refuse at length"]), 0)
-    assert 400 < len(body) <= single.ANSWER_BYTES_SURE
-    assert decode(body)[0].code == "é" * (single.CODE_BYTES_MAX // 2)  # type: ignore[union-attr]
+    assert 400 < len(body) <= simple_machine.ANSWER_BYTES_SURE
+    assert decode(body)[0].code == "é" * (simple_machine.CODE_BYTES_MAX // 2)  # type: ignore[union-attr]
 
 
 def test_answers_that_do_not_fit_are_lost_and_said_to_be() -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     commands = [["bytes", 10_000_000], ["bytes", 10_000_000], ["bytes", 5_000_000], "x"]
     answers = machine.query(encode(commands))
     assert len(answers) <= BODY_BYTES_MAX
@@ -191,7 +193,7 @@ def test_answers_that_do_not_fit_are_lost_and_said_to_be() -> None:
 
 
 def test_the_fullest_answers_fit() -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     commands = [["bytes", BODY_BYTES_MAX // 3]] * 2 + ["refuse at length"] * 9000
     assert len(machine.query(encode(commands))) <= BODY_BYTES_MAX
     many = [["bytes", BODY_BYTES_MAX // COMMANDS_MAX]] * COMMANDS_MAX
@@ -212,13 +214,13 @@ BODIES: dict[str, tuple[bytes, list[Any]]] = {
 
 @pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES)
 def test_body(body: bytes, expected: list[Any]) -> None:
-    assert outcomes(Single(Tape()).apply(body, 0)) == expected
+    assert outcomes(SimpleMachine(Tape()).apply(body, 0)) == expected
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_get_an_answer(body: bytes) -> None:
     for prefix in (b"", b"\x92"):
-        one, other = Single(Tape()), Single(Tape())
+        one, other = SimpleMachine(Tape()), SimpleMachine(Tape())
         assert one.apply(prefix + body, 0) == other.apply(prefix + body, 0)
         decode(one.query(prefix + body))
 
@@ -236,7 +238,7 @@ def test_what_is_not_plain(value: Any) -> None:
 def test_a_moved_machine_is_equal_and_goes_on_alike(
     commands: list[Any], bytes_max: int
 ) -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     do(machine, *commands)
     other = moved(machine, Tape(), bytes_max)
     assert machine.digest() == other.digest()
@@ -247,14 +249,14 @@ def test_a_moved_machine_is_equal_and_goes_on_alike(
 
 
 def test_a_cut_is_of_its_moment() -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     do(machine, 1)
     digest = machine.digest()
     cut = machine.cut()
     with pytest.raises(ValueError, match="open already"):
         machine.cut()
     do(machine, 2)
-    other = Single(Tape())
+    other = SimpleMachine(Tape())
     other.load(cut.take(1000))
     other.finish()
     assert other.digest() == digest
@@ -265,14 +267,14 @@ def test_a_cut_is_of_its_moment() -> None:
 
 
 def test_a_dump_that_is_not_plain_cannot_be_cut() -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     machine.machine.restore([{1}])
     with pytest.raises(TypeError, match="a set is no plain value"):
         machine.cut()
 
 
 def test_the_order_of_a_dict_is_no_part_of_the_digest() -> None:
-    one, other = Single(Tape()), Single(Tape())
+    one, other = SimpleMachine(Tape()), SimpleMachine(Tape())
     one.machine.restore([{b"a": 1, b"b": [2, (3,)]}])
     other.machine.restore([{b"b": [2, [3]], b"a": 1}])
     assert one.digest() == other.digest()
@@ -290,7 +292,7 @@ def test_the_order_of_a_dict_is_no_part_of_the_digest() -> None:
     ],
 )
 def test_what_is_no_piece_is_refused(chunk: bytes, text: str) -> None:
-    machine = Single(Tape())
+    machine = SimpleMachine(Tape())
     with pytest.raises(ValueError, match=text):  # noqa: PT012 - one or the other
         machine.load(chunk)
         machine.finish()
@@ -300,7 +302,7 @@ def test_what_is_no_piece_is_refused(chunk: bytes, text: str) -> None:
 
 
 def test_locks_are_granted_held_and_run_out() -> None:
-    machine = Single(Locks())
+    machine = SimpleMachine(Locks())
     assert do(machine, ["acquire", "p", "ann", 100]) == [1]
     assert do(machine, ["acquire", "p", "bob", 100], stamp_ms=99) == ["held"]
     assert outcomes(machine.query(encode([["owner", "p"], ["owner", "q"]]))) == [
@@ -327,7 +329,7 @@ def test_the_store_is_found_and_made_anew_each_time() -> None:
 
 def test_a_machine_of_one_command_at_a_time_is_wrapped() -> None:
     machine = machine_factory("examples.locks:Locks")()
-    assert isinstance(machine, Single)
+    assert isinstance(machine, SimpleMachine)
     assert isinstance(machine.machine, Locks)
 
 
@@ -407,7 +409,7 @@ def test_the_current_directory_is_importable(here: Path) -> None:
         "from pbserver.loading import machine_factory\n"
         "print(type(machine_factory('mine:Store')()).__name__)"
     )
-    root = Path(single.__file__).parent.parent
+    root = Path(simple_machine.__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(root)},

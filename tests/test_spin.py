@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wire.spin import Events, spinning
+from wire.busy_poll import Events, spinning
 
 EVENT: Events = [(3, 1)]
 US = 1e-6

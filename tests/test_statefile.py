@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.stories import PAIR, Story, member
 from viewservice.memory import Known, Memory
-from viewservice.statefile import (
+from viewservice.state_file import (
     StateError,
     StateFile,
     Volatile,
@@ -150,7 +150,7 @@ def test_a_file_that_is_mounted_is_refused_at_once(
 ) -> None:
     """Also an empty one, which is made so that there is something to mount."""
     path.touch()
-    monkeypatch.setattr("viewservice.statefile.is_mounted", lambda _: True)
+    monkeypatch.setattr("viewservice.state_file.is_mounted", lambda _: True)
     with pytest.raises(StateError, match="mount the directory, not the file"):
         StateFile(path).open()
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from client.calls import Calls
-from client.conversation import Conversation
-from client.whereabouts import Whereabouts
+from client.clerk_core import ClerkCore
+from client.primary_locator import PrimaryLocator
 from pbserver.backup import Backup
 from pbserver.limits import Limits
 from pbserver.primary import Primary
@@ -133,12 +133,12 @@ def said(*pairs: tuple[str, str]) -> st.SearchStrategy[Message]:
 
 ANY = msgspec.msgpack.Decoder(
     messages.Forward
-    | messages.Greet
+    | messages.Attach
     | messages.SnapshotPart
-    | messages.Position
-    | messages.Accepted
-    | messages.NotYours
-    | messages.SnapshotHave
+    | messages.LogPosition
+    | messages.ForwardOk
+    | messages.Redirect
+    | messages.SnapshotPartOk
     | messages.SessionOpened
     | messages.SessionClosed
     | messages.BatchAnswer
@@ -184,7 +184,7 @@ def pair() -> Table:
     table.found()
     table.lead(view(2, "A", "B"))
     table.opened("A")
-    table.ask("A", batch(1), batch(2, lacking=1), query(1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1), query(1))
     table.settle()
     table.tick("A")
     table.settle()
@@ -246,9 +246,9 @@ def plausible(draw: st.DrawFn) -> list[Message]:
                 request = msgspec.structs.replace(
                     entry.request,
                     session=session(1),
-                    birth=1,
+                    opened_index=1,
                     sequence=draw(st.integers(1, 9)),
-                    lacking=draw(st.integers(1, 9)),
+                    first_unanswered=draw(st.integers(1, 9)),
                 )
                 entry = msgspec.structs.replace(entry, request=request)
             entries.append(entry)
@@ -273,7 +273,7 @@ def test_a_backup_and_who_takes_over_from_it(
         table["B"].diverged  # noqa: B018 -- a service looks, and stops it
         table.tell(view(3, "B"), "B")
         assert isinstance(table["B"].role, Primary)
-        for asked in (OpenSession(session(2)), batch(3, lacking=1), query(7)):
+        for asked in (OpenSession(session(2)), batch(3, first_unanswered=1), query(7)):
             table.ask("B", asked)
             flush(table, "B")
         history = table["B"].history
@@ -315,7 +315,7 @@ CONTRADICTIONS = {
 def tail() -> Table:
     """B has accepted what A has not committed yet."""
     table = pair()
-    table.ask("A", batch(3, lacking=3), batch(4, lacking=3))
+    table.ask("A", batch(3, first_unanswered=3), batch(4, first_unanswered=3))
     table.carry("A", "B")
     assert table.log("B") == "2 2 2|2 2"
     # As if a newer view had just begun; what there was to say has been said.
@@ -342,7 +342,7 @@ def test_a_batch_that_no_primary_logs_is_answered_and_changes_nothing() -> None:
     before = state.table[session(1)]
     assert before.next == 3
     forged = Batch(session(1), 1, 4, 3, b"\x90")
-    too_far = msgspec.structs.replace(forged, sequence=3, lacking=4)
+    too_far = msgspec.structs.replace(forged, sequence=3, first_unanswered=4)
     for index, batch_ in enumerate((forged, too_far), state.index + 1):
         answer = state.apply(Entry(2, index, state.stamp_ms, batch_))
         assert answer == BatchRefused(batch_.sequence, messages.EVICTED)
@@ -387,7 +387,7 @@ def test_a_backup_that_has_applied_what_it_lacks_is_sent_away() -> None:
     table = pair()
     end = table["A"].history.log.end
     link = table.links["A", "B"]
-    lie = messages.Accepted(2, 1, end, end + 5)
+    lie = messages.ForwardOk(2, 1, end, end + 5)
     table["A"].receive(link, member("B"), lie)
     sent = [message for _, message in chain.from_iterable(table["A"].flush())]
     assert Goodbye in map(type, sent)
@@ -464,7 +464,7 @@ TOLD = said((VIEW_SERVICE, CLERK))
 )
 @settings(max_examples=300, deadline=None)
 def test_a_clerk(news: list[tuple[str, Any]]) -> None:
-    talk = Conversation(Whereabouts(seed=1), 8, Calls())
+    talk = ClerkCore(PrimaryLocator(seed=1), 8, Calls())
     leader = Member("A", 0, "tcp:a:1")
     talk.views_said(ViewIs(0, CLUSTER, View(1, leader), True), 0)
     calls: set[int] = set()
@@ -475,7 +475,7 @@ def test_a_clerk(news: list[tuple[str, Any]]) -> None:
         if what == "w":
             calls.add(talk.write(b"\x90", now_ms))
             calls.add(talk.read(b"\x91\x00", now_ms))
-        dial = talk.whereabouts.dial
+        dial = talk.locator.dial
         outcomes = []
         if dial is not None and what == "o":
             talk.link_opened(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.patching import Patch
+from tests.patching import Patch, patched, path_of
 from tests.sim import examples, faults, trace_page, wording
 from tests.sim.chronicle import Violation
 from tests.sim.excerpt import Excerpt
@@ -25,7 +25,7 @@ from tests.sim.process import Process
 from tests.sim.recording import Recording, is_before
 from tests.sim.run import run
 from tests.sim.world import Settings, World
-from wire.messages import SAYS, Accepted, Forward, Hello, Message, Query
+from wire.messages import SAYS, Forward, ForwardOk, Hello, Message, Query
 
 ROOT = Path(__file__).parent.parent
 SEEDS = (1, 8, 13)
@@ -75,6 +75,12 @@ def test_every_process_has_a_kind_that_can_be_drawn() -> None:
 
 def messages() -> set[type[Message]]:
     return {Hello, *(each for said in SAYS.values() for each in said)}
+
+
+@pytest.mark.parametrize("patch", [examples.STALE, examples.FORGETFUL])
+def test_the_bugs_of_the_example_pages_fit_the_code(patch: Patch) -> None:
+    source = path_of(patch.module).read_text()
+    assert patched(source, [patch]) != source
 
 
 def test_every_message_has_words() -> None:
@@ -218,7 +224,7 @@ def test_what_is_routine_says_nothing_new(recording: Recording) -> None:
     routine = [told for told in recording.messages if told.is_routine]
     kinds = {told.kind for told in routine}
     assert {"Ping", "ViewIs", "Hello"} <= kinds
-    assert kinds <= {"Ping", "ViewIs", "Hello", "Watch", "Forward", "Accepted"}
+    assert kinds <= {"Ping", "ViewIs", "Hello", "Watch", "Forward", "ForwardOk"}
     assert not any(m.message.entries for m in routine if m.kind == "Forward")  # type: ignore[attr-defined]
 
 
@@ -232,10 +238,10 @@ def test_a_round_for_a_read_is_no_routine() -> None:
     told.said(2, "c1", "s1", 2, query)
     told.heard(3, "s1", 2, query)
     told.said(4, "s1", "s2", 1, beats[1])
-    told.said(5, "s2", "s1", 3, Accepted(1, 1, 0, 0))
-    told.said(6, "s2", "s1", 3, Accepted(1, 2, 0, 0))
+    told.said(5, "s2", "s1", 3, ForwardOk(1, 1, 0, 0))
+    told.said(6, "s2", "s1", 3, ForwardOk(1, 2, 0, 0))
     told.said(7, "s1", "s2", 1, beats[2])
-    told.said(8, "s2", "s1", 3, Accepted(1, 3, 0, 0))
+    told.said(8, "s2", "s1", 3, ForwardOk(1, 3, 0, 0))
     routine = [message.is_routine for message in told.messages]
     assert routine == [False, False, False, False, False, True, True]
 

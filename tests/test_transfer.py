@@ -10,7 +10,7 @@ import pytest
 from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.sessions import Sessions
-from pbserver.single import Single
+from pbserver.simple_machine import SimpleMachine
 from pbserver.store import Store
 from pbserver.transfer import Incoming, Outgoing
 from tests.replicas import Table, batch, body, founding, member, session, view
@@ -20,6 +20,7 @@ from wire.messages import (
     END_PART,
     MACHINE_PART,
     SESSIONS_PART,
+    Attach,
     Batch,
     BatchAnswer,
     DigestAt,
@@ -27,11 +28,10 @@ from wire.messages import (
     Entry,
     Forward,
     Goodbye,
-    Greet,
+    LogPosition,
     OpenSession,
-    Position,
-    SnapshotHave,
     SnapshotPart,
+    SnapshotPartOk,
 )
 
 SMALL = Limits(part_bytes=1, parts_unconfirmed_max=2)
@@ -88,9 +88,9 @@ def test_a_snapshot_takes_the_place_of_all_that_was_there() -> None:
         (sent, [(key, b"new") for key in keys], (2, 3)),
     ):
         opened = [OpenSession(session(number)) for number in which]
-        birth = len(opened)
+        opened_index = len(opened)
         put = body(*(Put(key, value) for key, value in puts))
-        batch = Batch(session(which[-1]), birth, 1, 1, put)
+        batch = Batch(session(which[-1]), opened_index, 1, 1, put)
         for index, request in enumerate((*opened, batch), start=1):
             made.apply(Entry(3, index, index, request))
     drop = Batch(session(3), 2, 2, 2, body(Put(b"gone", b"x"), Delete(b"gone")))
@@ -128,7 +128,7 @@ def test_a_machine_of_ones_own_is_replaced_too() -> None:
             self.names.update(state)
 
     def made(*names: str) -> Sessions:
-        found = Sessions(Single(Names()))
+        found = Sessions(SimpleMachine(Names()))
         found.apply(Entry(3, 1, 1, OpenSession(session(1))))
         for index, name in enumerate(names, start=2):
             put = msgspec.msgpack.encode([name])
@@ -137,7 +137,7 @@ def test_a_machine_of_ones_own_is_replaced_too() -> None:
         return found
 
     copy = history(made("old"))
-    copy.fresh = lambda: Sessions(Single(Names()))
+    copy.fresh = lambda: Sessions(SimpleMachine(Names()))
     incoming = Incoming(copy.fresh())
     for part in parts(made("new", "newer")):
         incoming.load(part)
@@ -145,7 +145,7 @@ def test_a_machine_of_ones_own_is_replaced_too() -> None:
     assert incoming.job.run() is None
     copy.install(incoming.state)
     machine = copy.state.machine
-    assert isinstance(machine, Single)
+    assert isinstance(machine, SimpleMachine)
     assert machine.machine.dump().keys() == {"new", "newer"}
 
 
@@ -366,7 +366,7 @@ def test_what_a_holder_may_lack_is_kept_until_it_says_where_it_stands() -> None:
     assert (table["A"].history.commit, table["B"].history.commit) == (2, 1)
     table.cut("A", "B")
     table.tell(view(3, "A", "B", holders="B"), "A B")
-    table.ask("A", *(batch(n, lacking=1) for n in range(2, 6)))
+    table.ask("A", *(batch(n, first_unanswered=1) for n in range(2, 6)))
     table.turn("A")
     assert table["A"].history.is_long
     table.connect("A", "B")
@@ -385,7 +385,7 @@ def backup(accepted: int) -> Table:
     """B follows A in view 2 and has accepted so many entries, 1 committed."""
     table = Table("B", part_bytes=1)
     table.tell(view(2, "A", "B"), "B")
-    table["B"].receive("A!", member("A"), Greet(view(2, "A", "B")))
+    table["B"].receive("A!", member("A"), Attach(view(2, "A", "B")))
     entries = [Entry(2, n, n, OpenSession(session(n))) for n in range(1, accepted + 1)]
     table["B"].receive("A!", member("A"), Forward(2, 1, 0, 0, tuple(entries)))
     table.told("A!")
@@ -410,15 +410,15 @@ def hand(table: Table, sent: list[SnapshotPart]) -> list[object]:
 def test_a_snapshot_does_not_erase_what_was_accepted_since() -> None:
     table = backup(accepted=3)
     answers = hand(table, snapshot(2, number=2))
-    assert answers[0] == Position(2, 2, 3)  # F5
-    assert not any(isinstance(each, SnapshotHave) for each in answers)
+    assert answers[0] == LogPosition(2, 2, 3)  # F5
+    assert not any(isinstance(each, SnapshotPartOk) for each in answers)
     assert table.log("B") == "|2 2 2"
 
 
 def test_what_follows_the_snapshots_last_entry_stays() -> None:
     table = backup(accepted=3)
     table.tell(view(3, "D", "B"), "B")  # nothing is verified in view 3 yet
-    table["B"].receive("A!", member("D"), Greet(view(3, "D", "B")))
+    table["B"].receive("A!", member("D"), Attach(view(3, "D", "B")))
     table.told("A!")
     hand(table, snapshot(2, number=2))
     assert table["B"].history.commit == 2
@@ -428,7 +428,7 @@ def test_what_follows_the_snapshots_last_entry_stays() -> None:
 def test_what_follows_another_history_goes() -> None:
     table = backup(accepted=3)
     table.tell(view(4, "D", "B"), "B")
-    table["B"].receive("A!", member("D"), Greet(view(4, "D", "B")))
+    table["B"].receive("A!", member("D"), Attach(view(4, "D", "B")))
     hand(table, snapshot(2, number=3))
     assert table["B"].history.commit == 2
     assert table.log("B") == "|"
@@ -468,7 +468,7 @@ def test_part_zero_begins_a_new_snapshot() -> None:
     table = backup(accepted=0)
     first, *rest = snapshot(2, number=2)
     answers = hand(table, [first, first, *rest])
-    assert [SnapshotHave] * len(answers) == [type(each) for each in answers]
+    assert [SnapshotPartOk] * len(answers) == [type(each) for each in answers]
     assert table["B"].history.commit == 2
 
 
@@ -483,7 +483,7 @@ def test_who_is_promoted_half_way_was_no_newcomer() -> None:
     """A holder that is being sent a snapshot is promoted with what it has."""
     table = Table("B", part_bytes=1)
     table.tell(view(2, "A", "B", holders="B"), "B")
-    table["B"].receive("A!", member("A"), Greet(view(2, "A", "B")))
+    table["B"].receive("A!", member("A"), Attach(view(2, "A", "B")))
     table["B"].receive("A!", member("A"), snapshot(2, number=1)[0])
     table.tell(view(3, "B"), "B")
     assert table.leads("B").synced == ()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pbserver import digests, questions, sessions
+from pbserver import digests, round_waiters, sessions
 from pbserver.discard import STEP_OBJECTS, Discard
 from pbserver.sessions import Sessions
 from pbserver.store import Store
@@ -15,18 +15,18 @@ from tests.replicas import Table, batch, body, query, session, view
 from tests.stores import filled
 from wire.commands import Put
 from wire.messages import (
-    Accepted,
     Batch,
     BatchAnswer,
     DigestAt,
     DigestIs,
     Entry,
     Forward,
+    ForwardOk,
     Goodbye,
-    NotYours,
     OpenSession,
     QueryAnswer,
-    SnapshotHave,
+    Redirect,
+    SnapshotPartOk,
     Wait,
 )
 
@@ -45,7 +45,7 @@ def pair(**limits: Any) -> Table:
 
 def test_one_turn_executes_a_bounded_part_of_what_is_committed() -> None:
     table = pair(turn_work_max=1)
-    table.ask("A", *(batch(number, lacking=1) for number in range(1, 6)))
+    table.ask("A", *(batch(number, first_unanswered=1) for number in range(1, 6)))
     table.carry("A", "B")
     table.carry("B", "A")
     turns = [[answer.sequence for answer in table.told()] for _ in range(5)]
@@ -55,7 +55,7 @@ def test_one_turn_executes_a_bounded_part_of_what_is_committed() -> None:
 
 def test_what_is_not_executed_yet_is_not_read() -> None:
     table = pair(turn_work_max=1)
-    table.ask("A", batch(1), batch(2, lacking=1), query(1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1), query(1))
     table.carry("A", "B")
     table.carry("B", "A")
     assert [type(each) for each in table.told()] == [BatchAnswer]
@@ -80,14 +80,14 @@ def test_reads_are_answered_beside_a_long_tail() -> None:
     table.opened("A")
     table.told()
     table.ask("A", query(1), query(2))
-    table.ask("A", *(batch(number, lacking=1) for number in range(1, 4)))
+    table.ask("A", *(batch(number, first_unanswered=1) for number in range(1, 4)))
     first = [type(each) for each in table.told()]
     assert first == [BatchAnswer, QueryAnswer]
 
 
 def test_a_turn_sends_a_backup_a_bounded_part() -> None:
     table = pair(turn_bytes_max=1, forward_bytes_max=1)
-    table.ask("A", *(batch(number, lacking=1) for number in range(1, 5)))
+    table.ask("A", *(batch(number, first_unanswered=1) for number in range(1, 5)))
     table.turn("A")
     [forward] = table.carry("A", "B", count=1)
     assert isinstance(forward, Forward)
@@ -100,7 +100,7 @@ def test_a_turn_sends_a_backup_a_bounded_part() -> None:
 def test_batches_of_unknown_sessions_are_looked_at_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(questions, "STRANGERS_MAX", 2)
+    monkeypatch.setattr(round_waiters, "STRANGERS_MAX", 2)
     table = Table("A")
     table.found()
     table.ask("A", *(batch(1, of=number) for number in range(2, 9)))
@@ -127,14 +127,14 @@ def test_early_reads_are_tried_again_only_after_a_commit() -> None:
     table.tick()
     table.settle()
     assert [type(each) for each in table.told()] == [BatchAnswer, QueryAnswer]
-    assert not leader.questions
+    assert not leader.waiters
 
 
 def test_links_that_are_lost_together_cost_one_look() -> None:
     table = pair()
     for clerk in "xyz":
         table.ask("A", query(1), clerk=clerk)
-    waiting = table.leads("A").questions
+    waiting = table.leads("A").waiters
     for clerk in "xz":
         table["A"].link_lost(clerk)
     assert waiting.lost == {"x", "z"}
@@ -149,7 +149,7 @@ def test_links_that_are_lost_together_cost_one_look() -> None:
 def lagging() -> Table:
     """B knows that five batches are committed, and has had one turn for them."""
     table = pair(turn_work_max=1)
-    table.ask("A", *(batch(number, lacking=1) for number in range(1, 6)))
+    table.ask("A", *(batch(number, first_unanswered=1) for number in range(1, 6)))
     table.carry("A", "B")
     table.carry("B", "A")
     for _ in range(5):
@@ -175,10 +175,10 @@ def test_a_backup_that_lags_reports_nothing_more_as_accepted() -> None:
     """Who executes slower than its primary would fall behind without end."""
     table = lagging()
     table.carry("B", "A")
-    table.ask("A", batch(6, lacking=1))
+    table.ask("A", batch(6, first_unanswered=1))
     table.carry("A", "B")
     [echo] = table.carry("B", "A")
-    assert isinstance(echo, Accepted)
+    assert isinstance(echo, ForwardOk)
     assert echo.verified == 6
     assert table["B"].history.log.end == 7
     table.settle()
@@ -191,7 +191,7 @@ def test_what_a_backup_that_lags_has_executed_is_accepted() -> None:
     table = Table("A B", turn_work_max=1, forward_bytes_max=700)
     table.found()
     table.opened("A")
-    table.ask("A", *(batch(number, lacking=1) for number in range(1, 9)))
+    table.ask("A", *(batch(number, first_unanswered=1) for number in range(1, 9)))
     table.settle()
     assert table["A"].history.commit == 9
     table.tell(view(2, "A", "B"), "A B")
@@ -202,19 +202,19 @@ def test_what_a_backup_that_lags_has_executed_is_accepted() -> None:
         table.carry("A", "B", count=1)
         echoes += table.carry("B", "A")
     assert not any(isinstance(echo, Goodbye) for echo in echoes)
-    echoes = [echo for echo in echoes if isinstance(echo, Accepted)]
+    echoes = [echo for echo in echoes if isinstance(echo, ForwardOk)]
     assert any(0 < echo.commit < 9 for echo in echoes)
     assert all(echo.commit <= echo.verified for echo in echoes)
 
 
 def test_a_backup_that_has_caught_up_reports_it_unasked() -> None:
     table = lagging()
-    table.ask("A", batch(6, lacking=1))
+    table.ask("A", batch(6, first_unanswered=1))
     table.carry("A", "B")
     echoes: list[Any] = []
     while table["B"].is_behind:
         echoes += table.carry("B", "A")
-    assert [echo.verified for echo in echoes if isinstance(echo, Accepted)][-1] == 7
+    assert [echo.verified for echo in echoes if isinstance(echo, ForwardOk)][-1] == 7
 
 
 def test_a_backup_that_lags_shows_that_it_lives() -> None:
@@ -223,7 +223,7 @@ def test_a_backup_that_lags_shows_that_it_lives() -> None:
     table.carry("B", "A")
     table["B"].tick()
     [echo] = table.carry("B", "A")
-    assert isinstance(echo, Accepted)
+    assert isinstance(echo, ForwardOk)
     while table["B"].is_behind:
         table.turn("B")
     table.carry("B", "A")
@@ -233,7 +233,7 @@ def test_a_backup_that_lags_shows_that_it_lives() -> None:
 
 def test_a_backup_that_lags_and_lost_its_primary_reports_to_nobody() -> None:
     table = lagging()
-    table.ask("A", batch(6, lacking=1))
+    table.ask("A", batch(6, first_unanswered=1))
     table.carry("A", "B")
     table.cut("A", "B")
     table["B"].tick()
@@ -422,15 +422,15 @@ def test_f7_whoever_is_refused_is_told_the_view_once_a_turn() -> None:
         table.ask("B", batch(1), query(1), clerk="c")
         table.ask("B", query(1), clerk="d")
     for clerk in "cd":
-        assert table.told(clerk) == [NotYours(view(2, "A", "B"))]
+        assert table.told(clerk) == [Redirect(view(2, "A", "B"))]
     table.ask("B", query(1), clerk="c")
-    assert table.told("c") == [NotYours(view(2, "A", "B"))]
+    assert table.told("c") == [Redirect(view(2, "A", "B"))]
     # A view that comes between two questions of a turn is told as well.
     table["B"].receive("c", None, query(1))
     table.tell(view(3, "A", "B"), "B")
     table["B"].receive("c", None, query(1))
     table.turn()
-    assert table.told("c")[-1] == NotYours(view(3, "A", "B"))
+    assert table.told("c")[-1] == Redirect(view(3, "A", "B"))
 
 
 def test_a_machine_with_a_digest_in_one_piece_is_as_good() -> None:
@@ -510,12 +510,12 @@ def test_answers_that_are_asked_for_again_are_bounded_in_a_turn() -> None:
     table.found()
     table.opened("A")
     for number in (1, 2, 3):
-        table.ask("A", batch(number, bytes(200), lacking=1))
+        table.ask("A", batch(number, bytes(200), first_unanswered=1))
     table.settle()
     table.told()
     for _ in range(100):
         for number in (1, 2, 3):
-            table.ask("A", batch(number, lacking=1))
+            table.ask("A", batch(number, first_unanswered=1))
     turns = []
     while not turns or table["A"].is_behind:
         turn = [message for part in table["A"].flush() for _, message in part]
@@ -533,7 +533,7 @@ def test_nobody_is_answered_again_on_a_lost_connection_or_by_a_backup() -> None:
     table.ask("A", batch(1), clerk="y")
     table.tell(view(3, "B", "A", "A"), "A")
     assert table.told("x") == []
-    assert [type(each) for each in table.told("y")] == [NotYours]
+    assert [type(each) for each in table.told("y")] == [Redirect]
 
 
 # -- what is done in a thread ------------------------------------------------------
@@ -720,7 +720,7 @@ def test_what_comes_of_a_transfer_that_has_ended_is_dropped(how: str) -> None:
     else:
         table.tell(view(3, "B", "C"), "C")
     table["C"].finished(job, job.run())
-    haves = [m for m in table.carry("C", "A") if isinstance(m, SnapshotHave)]
+    haves = [m for m in table.carry("C", "A") if isinstance(m, SnapshotPartOk)]
     assert bool(haves) == kept
     assert (table["C"].history.commit > 0) == kept
 

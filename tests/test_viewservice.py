@@ -21,7 +21,7 @@ from tests.stories import CLUSTER, member
 from viewservice.options import Settings
 from viewservice.roster import SERVERS_MAX
 from viewservice.service import ViewService
-from viewservice.statefile import StateFile, Volatile, decode
+from viewservice.state_file import StateFile, Volatile, decode
 from wire.codec import ProtocolError
 from wire.messages import (
     CLERK,

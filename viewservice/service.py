@@ -24,12 +24,12 @@ from viewservice.memory import Memory
 from viewservice.options import DEFAULT_STATE, Options, Settings
 from viewservice.refusals import Refusals
 from viewservice.roster import Roster
-from viewservice.statefile import StateError, StateFile, Storage, Volatile
+from viewservice.state_file import StateError, StateFile, Storage, Volatile
 from viewservice.ticker import Ticker
 from viewservice.views import Views
 from wire.codec import ProtocolError
 from wire.daemon import begin, failing, places, turn_end
-from wire.invariants import guard
+from wire.fail_stop import guard
 from wire.links import Link, Listener
 from wire.logs import Logged, get_logger, heed_sigusr1, lines_for
 from wire.messages import (

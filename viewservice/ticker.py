@@ -14,7 +14,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from wire.invariants import guard
+from wire.fail_stop import guard
 
 #: Intervals that a tick must be late by to tell of a pause in which callers may
 #: have given up their connections.

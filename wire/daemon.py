@@ -31,11 +31,11 @@ from twisted.python import log
 from twisted.python.usage import Options, UsageError
 from zope.interface import implementer
 
-from wire.invariants import own_process
+from wire.busy_poll import spinning
+from wire.fail_stop import own_process
 from wire.listener import Places
 from wire.logs import get_logger
 from wire.output import discard_stdout
-from wire.spin import spinning
 
 EXIT_CODE: Final = 1
 
@@ -135,11 +135,11 @@ def whole_number(option: str, text: str, least: int, most: int) -> int:
 
 def begin(reactor: Any, spin_us: int = 0) -> None:
     """What every daemon wants of its process, before anything is scheduled;
-    *spin_us* is for `wire.spin`."""
+    *spin_us* is for `wire.busy_poll`."""
     own_process()
     stop_once(reactor)
     steady(reactor)
-    lean(reactor, spin_us)
+    install_fast_epoll_loop(reactor, spin_us)
     many_files()
     globalLogPublisher.addObserver(RefusedAccepts(reactor))
     reactor.addSystemEventTrigger("before", "startup", _heed_sigint, reactor)
@@ -247,7 +247,7 @@ class RefusedAccepts:
         )
 
 
-def lean(reactor: Any, spin_us: int = 0) -> None:  # noqa: C901 -- calls cost here
+def install_fast_epoll_loop(reactor: Any, spin_us: int = 0) -> None:  # noqa: C901 -- calls cost here
     """Spare *reactor* the log context that Twisted makes around every event, for
     nothing here logs by it, and sleep between events that come fast; and bound what
     it takes in at a time.  Only the epoll reactor knows how; any other is left as it

@@ -35,7 +35,7 @@ from zope.interface import implementer
 from wire.addresses import parse_address
 from wire.bounds import FRAME_BYTES_MAX, GOODBYE_TEXT_MAX, shortened
 from wire.codec import Decoder, ProtocolError, encode
-from wire.invariants import broken, guard
+from wire.fail_stop import broken, guard
 from wire.logs import get_logger
 from wire.messages import (
     SERVER,

@@ -349,13 +349,13 @@ class StatusIs(Message, frozen=True, tag=14):
 # -- primary and backups -----------------------------------------------------------
 
 
-class Greet(Message, frozen=True, tag=20):
+class Attach(Message, frozen=True, tag=20):
     """I am your primary in this view.  Where do you stand?"""
 
     view: View
 
 
-class Position(Message, frozen=True, tag=21):
+class LogPosition(Message, frozen=True, tag=21):
     """Where I stand in view *view*: my log is known to be yours up to the
     entry with the identity (*entry_view*, *index*), or would be if yours has
     that entry.  A new process: (0, 0)."""
@@ -375,7 +375,7 @@ class CloseSession(Message, frozen=True, tag=31):
     """The clerk is done; forget the session."""
 
     id: SessionId
-    birth: Count
+    opened_index: Count
 
 
 class Batch(Message, frozen=True, tag=32):
@@ -383,11 +383,11 @@ class Batch(Message, frozen=True, tag=32):
 
     session: SessionId
     #: The index at which the session was opened.
-    birth: Count
+    opened_index: Count
     #: 1, 2, 3, ... in one session.
     sequence: Ordinal
     #: The first sequence whose answer the clerk still lacks.
-    lacking: Ordinal
+    first_unanswered: Ordinal
     #: A msgpack array of commands; what a command is, the machine knows.
     body: Body
 
@@ -424,7 +424,7 @@ class Forward(Message, frozen=True, tag=22):
     entries: Annotated[tuple[Entry, ...], Meta(max_length=ENTRIES_MAX)] = ()
 
 
-class Accepted(Message, frozen=True, tag=23):
+class ForwardOk(Message, frozen=True, tag=23):
     """The echo of a round: my log is yours up to *verified*, and I have
     applied everything up to *commit*."""
 
@@ -434,7 +434,7 @@ class Accepted(Message, frozen=True, tag=23):
     commit: Count
 
 
-class NotYours(Message, frozen=True, tag=24):
+class Redirect(Message, frozen=True, tag=24):
     """I do not take this from you (or: not here): a newer view exists."""
 
     view: View
@@ -464,7 +464,7 @@ class SnapshotPart(Message, frozen=True, tag=25):
     body: Body
 
 
-class SnapshotHave(Message, frozen=True, tag=26):
+class SnapshotPartOk(Message, frozen=True, tag=26):
     """That part has arrived and is loaded."""
 
     part: Count
@@ -474,10 +474,10 @@ class SnapshotHave(Message, frozen=True, tag=26):
 
 
 class SessionOpened(Message, frozen=True, tag=33):
-    """The session stands; *birth* is the index of the entry that opened it."""
+    """The session stands; *opened_index* is the index of the entry that opened it."""
 
     id: SessionId
-    birth: Count
+    opened_index: Count
 
 
 class SessionClosed(Message, frozen=True, tag=34):
@@ -564,13 +564,13 @@ SAYS: Final[dict[tuple[str, str], tuple[type[Message], ...]]] = {
     (VIEW_SERVICE, SERVER): (Goodbye, ViewIs, StatusIs),
     (VIEW_SERVICE, CLERK): (Goodbye, ViewIs, StatusIs),
     (VIEW_SERVICE, OBSERVER): (Goodbye, ViewIs, StatusIs),
-    (PRIMARY, BACKUP): (Goodbye, Greet, Forward, SnapshotPart),
-    (BACKUP, PRIMARY): (Goodbye, Position, Accepted, NotYours, SnapshotHave),
+    (PRIMARY, BACKUP): (Goodbye, Attach, Forward, SnapshotPart),
+    (BACKUP, PRIMARY): (Goodbye, LogPosition, ForwardOk, Redirect, SnapshotPartOk),
     (CLERK, SERVER): (Goodbye, OpenSession, CloseSession, Batch, Query),
     (SERVER, CLERK): (
         Goodbye,
         *(SessionOpened, SessionClosed, BatchAnswer, BatchRefused),
-        *(QueryAnswer, NotYours),
+        *(QueryAnswer, Redirect),
     ),
     (OBSERVER, SERVER): (Goodbye, DigestAt),
     (SERVER, OBSERVER): (Goodbye, DigestIs),

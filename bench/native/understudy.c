@@ -130,7 +130,7 @@ static void message(struct connection *c, const uint8_t *p, size_t length) {
             fail(c, reads ? "a get did not say what was put" : "a put was not done");
         else answered(c, reads ? n | IS_READ : n);
     } else if (tag == NOT_YOURS) {
-        fail(c, "this server is not the primary (NotYours)");
+        fail(c, "this server is not the primary (Redirect)");
     } else {
         snprintf(text, sizeof text, "refused, message %llu: %.*s", (unsigned long long)tag, (int)(end - p), p);
         for (char *t = text; *t; t++) if (*t < ' ' || *t > '~') *t = ' ';

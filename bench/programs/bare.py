@@ -21,13 +21,13 @@ import msgspec
 from twisted.internet import reactor as the_reactor
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 
+from wire.busy_poll import SPIN_US
 from wire.codec import encode
-from wire.daemon import lean, turn_end
+from wire.daemon import install_fast_epoll_loop, turn_end
 from wire.messages import SERVER, VERSION, Hello, Member, SessionClosed, SessionOpened
-from wire.spin import SPIN_US
 
 reactor: Any = the_reactor
-lean(reactor, SPIN_US)
+install_fast_epoll_loop(reactor, SPIN_US)
 at_turn_end = turn_end(reactor)
 
 _HELLO, _OPEN, _CLOSE, _BATCH = 1, 30, 31, 32

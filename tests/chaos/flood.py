@@ -34,9 +34,9 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
-    NotYours,
     OpenSession,
     Query,
+    Redirect,
     SessionOpened,
 )
 
@@ -69,7 +69,9 @@ def writes(connection: socket.socket) -> None:
     session = SystemRandom().randbytes(16)
     connection.sendall(encode(OpenSession(session)))
     heard = messages(connection)
-    birth = next(each.birth for each in heard if isinstance(each, SessionOpened))
+    opened_index = next(
+        each.opened_index for each in heard if isinstance(each, SessionOpened)
+    )
     reader = threading.Thread(target=_read_all, args=(heard,), daemon=True)
     reader.start()
     puts = [Put(b"flood-%03d" % number, b"v" * 100) for number in range(BATCH)]
@@ -79,14 +81,14 @@ def writes(connection: socket.socket) -> None:
         for _ in range(TOGETHER):
             sequence += 1
             # It pretends to lack no earlier answer, so that no window ends it.
-            data += encode(Batch(session, birth, sequence, sequence, body))
+            data += encode(Batch(session, opened_index, sequence, sequence, body))
         connection.sendall(data)
 
 
 def _read_all(heard: Iterator[Message]) -> None:
     with contextlib.suppress(OSError):
         for message in heard:
-            if isinstance(message, Goodbye | NotYours):
+            if isinstance(message, Goodbye | Redirect):
                 break
 
 

@@ -164,8 +164,8 @@ def test_a_thousand_clerks_leave_a_bounded_table() -> None:
     table.lead(view(2, "A", "B"))
     for number in range(1, 250):
         table.opened("A", of=number)
-        birth = table["A"].history.commit
-        table.ask("A", batch(1, birth=birth, of=number))
+        opened_index = table["A"].history.commit
+        table.ask("A", batch(1, opened_index=opened_index, of=number))
         table.settle()
     table.tick()
     table.settle()
@@ -180,13 +180,13 @@ def test_a_repeated_request_has_the_same_bytes_after_a_failover() -> None:
     table.found()
     table.lead(view(2, "A", "B"))
     table.opened("A")
-    table.ask("A", batch(1), batch(2, lacking=1))
+    table.ask("A", batch(1), batch(2, first_unanswered=1))
     table.settle()
     first = table.told()
     assert [type(message) for message in first] == [BatchAnswer] * 2
     table.cut("A", "B")
     table.tell(view(3, "B"), "B")
-    table.ask("B", batch(1), batch(2, lacking=1), clerk="d")
+    table.ask("B", batch(1), batch(2, first_unanswered=1), clerk="d")
     assert table.told("d") == first
 
 

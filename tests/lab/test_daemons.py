@@ -30,9 +30,9 @@ from wire.messages import (
     VERSION,
     Hello,
     Message,
-    NotYours,
     Query,
     QueryAnswer,
+    Redirect,
 )
 
 pytestmark = pytest.mark.processes
@@ -284,7 +284,7 @@ def test_a_woken_primary_answers_no_read(whole: Service, backup_dies_too: bool):
         old.wake()
         answer = line.hear()
         assert not isinstance(answer, QueryAnswer), "an answer of the past"
-        assert answer is None or isinstance(answer, NotYours)
+        assert answer is None or isinstance(answer, Redirect)
         assert clerk.get("fenced") == b"new"
     wait_for(
         lambda: state(whole.status(), old.name) == "idle", "the old primary to be idle"

@@ -199,7 +199,7 @@ MUTANTS: Final = (
         "a batch whose only call was given up is not sent again",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
             self.given_up.add(number)
             return InDoubt(""",
@@ -287,9 +287,9 @@ MUTANTS: Final = (
         "a read names the last batch of its session though that was answered",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 "if session is None or not session.outstanding:",
-                "if session is None or session.birth is None:",
+                "if session is None or session.opened_index is None:",
             ),
         ),
     ),

@@ -14,7 +14,7 @@ MUTANTS: Final = (
         "a clerk goes back to an older view",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "if view.number == self.view.number "
                 "or view.counter < self.view.counter:",
                 "if view.number == self.view.number:",
@@ -27,7 +27,7 @@ MUTANTS: Final = (
         "a clerk speaks to whoever answers at the primary's address",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "elif not member.is_same_copy(hello.member):",
                 "elif False:",
             ),
@@ -39,7 +39,7 @@ MUTANTS: Final = (
         "attempts that came to nothing are not forgotten with an answer",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
         self._failures = 0
         self._listen(now_ms)
@@ -56,7 +56,7 @@ MUTANTS: Final = (
         "a clerk does not look at the view that comes with a refusal",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
         self.learn(view, now_ms)
         if self.dial == before:
@@ -73,7 +73,7 @@ MUTANTS: Final = (
         "a connection that gives no answer is kept for ever",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
         if self.is_open and now_ms >= self._hung_ms:
             self._hangs += 1
@@ -153,7 +153,7 @@ MUTANTS: Final = (
         "a read comes after the last batch but one",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 "return self.queries.ask(reads, session.id, session.last)",
                 "return self.queries.ask(reads, session.id, max(0, session.last - 1))",
             ),
@@ -170,7 +170,7 @@ MUTANTS: Final = (
         "reads without an answer are not asked again on a new connection",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
             self._said_opening = self._said_again = self._said_closing = False
             self._put_back({})
@@ -189,8 +189,8 @@ MUTANTS: Final = (
         (
             put(
                 "client.session",
-                "message = Batch(self.id, self.birth, self.next, lacking, body)",
-                "message = Batch(self.id, self.birth, self.next, self.next, body)",
+                "self.next, first_unanswered, body)",
+                "self.next, self.next, body)",
             ),
         ),
     ),
@@ -202,7 +202,7 @@ MUTANTS: Final = (
             put(
                 "client.session",
                 """
-            and self.next - lacking < WINDOW_MAX
+            and self.next - first_unanswered < WINDOW_MAX
 """,
                 "",
             ),
@@ -216,11 +216,11 @@ MUTANTS: Final = (
             put(
                 "client.session",
                 """
-        if self.birth is None:
-            self.birth = birth
+        if self.opened_index is None:
+            self.opened_index = opened_index
 """,
                 """
-        self.birth = birth
+        self.opened_index = opened_index
 """,
             ),
         ),
@@ -278,10 +278,10 @@ MUTANTS: Final = (
         "a new session begins on the connection of the old one",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
         self._put_back(again)
-        self.whereabouts.reconnect(f"the session was refused: {reason}", now_ms)
+        self.locator.reconnect(f"the session was refused: {reason}", now_ms)
 """,
                 """
         self._put_back(again)
@@ -297,7 +297,7 @@ MUTANTS: Final = (
         "a call that was given up ends once more with its answer",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
             ended = [pair for pair in ended if pair[0] not in self.given_up]
             self.given_up.difference_update(numbers)
@@ -316,7 +316,7 @@ MUTANTS: Final = (
         "a message from a connection that was left is heard",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 "if not where.is_open or where.dial is None or "
                 "where.dial[0] != attempt:",
                 "if not where.is_open or where.dial is None:",
@@ -329,7 +329,7 @@ MUTANTS: Final = (
         "a clerk that is closed does not wait for its calls",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
         if not self._live():
             has_session""",
@@ -345,7 +345,7 @@ MUTANTS: Final = (
         "a clerk takes the cluster that it met last",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 "if not mine or cluster == mine:",
                 "if True:",
             ),

@@ -13,9 +13,9 @@ MUTANTS: Final = (
         "a silent connection is kept for the whole time of a call",
         (
             put(
-                "client.conversation",
-                "self.whereabouts.expect(now_ms, (now_ms + deadline_ms) // 2)",
-                "self.whereabouts.expect(now_ms)",
+                "client.clerk_core",
+                "self.locator.expect(now_ms, (now_ms + deadline_ms) // 2)",
+                "self.locator.expect(now_ms)",
             ),
         ),
     ),
@@ -25,7 +25,7 @@ MUTANTS: Final = (
         "a connection is made again however short a call's time is",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "return max(self._half_ms, self.quiet_ms + quiet_ms)",
                 "return self._half_ms",
             ),
@@ -49,7 +49,7 @@ MUTANTS: Final = (
         "a call that has ended still asks for another connection",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
         self._half_ms = half_ms
         if self.is_in_doubt(now_ms):
@@ -67,7 +67,7 @@ MUTANTS: Final = (
         "a connection is made again as soon the second time as the first",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "quiet_ms = _doubled(HALF_MS_MIN, self._hangs, HANG_MS_MAX)",
                 "quiet_ms = HALF_MS_MIN",
             ),
@@ -79,7 +79,7 @@ MUTANTS: Final = (
         "an attempt in progress is thrown away for another one",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
         if self.is_open and now_ms >= self._hung_ms:
             self._hangs += 1
@@ -91,7 +91,7 @@ MUTANTS: Final = (
 """,
             ),
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
             if self.is_open:
                 report_ms""",
@@ -108,7 +108,7 @@ MUTANTS: Final = (
         "an error does not name why the view service is out of reach",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "self._views_troubles | {address: plain(reason)}",
                 "self._views_troubles",
             ),
@@ -120,9 +120,9 @@ MUTANTS: Final = (
         "a reason of an earlier connection is named although another one stands",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 """
-        self.whereabouts.views_opened()
+        self.locator.views_opened()
 """,
                 "",
             ),
@@ -160,7 +160,7 @@ MUTANTS: Final = (
         "a primary that is out of reach is reported with every attempt",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "self._report_ms = now_ms + REPORT_AGAIN_MS",
                 "self._report_ms = now_ms + 1",
             ),
@@ -172,7 +172,7 @@ MUTANTS: Final = (
         "one failed attempt counts as a primary that is out of reach",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 "if now_ms >= self._away_ms + REPORT_MS:",
                 "if now_ms >= self._away_ms:",
             ),

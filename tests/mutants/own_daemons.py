@@ -16,9 +16,9 @@ MUTANTS: Final = (
                 "wire.daemon",
                 """
     steady(reactor)
-    lean(""",
+    install_fast_epoll_loop(""",
                 """
-    lean(""",
+    install_fast_epoll_loop(""",
             ),
         ),
     ),
@@ -71,7 +71,7 @@ MUTANTS: Final = (
         "the lock of the state file belongs to a name, not to the file",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 "Path(os.path.realpath(path))",
                 "Path(path).absolute()",
             ),
@@ -81,7 +81,7 @@ MUTANTS: Final = (
         "state-hard-link",
         "4.12",
         "a state file may have two owners under two names",
-        (put("viewservice.statefile", "if self.path.exists():", "if False:"),),
+        (put("viewservice.state_file", "if self.path.exists():", "if False:"),),
     ),
     Mutant(
         "state-tried",
@@ -89,7 +89,7 @@ MUTANTS: Final = (
         "whether the state file can be replaced is not tried at the start",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 "        try:\n            return decode(data)",
                 "        try:\n            self._saved = decode(data)\n"
                 "            return self._saved",

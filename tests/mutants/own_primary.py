@@ -89,11 +89,11 @@ MUTANTS: Final = (
             put(
                 "pbserver.primary",
                 """
-        self.questions.add(Question(link, asked, end, self.round + 1))
+        self.waiters.add(RoundWaiter(link, asked, end, self.round + 1))
         self._round_wanted = True
 """,
                 """
-        self.questions.add(Question(link, asked, end, self.round + 1))
+        self.waiters.add(RoundWaiter(link, asked, end, self.round + 1))
 """,
             ),
         ),
@@ -183,7 +183,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.primary",
                 "unanswered = log.weight_between(history.commit, log.end) "
-                "+ self.questions.bytes",
+                "+ self.waiters.bytes",
                 "unanswered = log.weight_between(history.commit, log.end)",
             ),
         ),
@@ -197,7 +197,7 @@ MUTANTS: Final = (
                 "pbserver.primary",
                 """
         else:
-            self.questions.link_lost(link)
+            self.waiters.link_lost(link)
 """,
                 "",
             ),
@@ -267,7 +267,7 @@ MUTANTS: Final = (
         "reads are made for who is gone",
         (
             put(
-                "pbserver.questions",
+                "pbserver.round_waiters",
                 "for waiting in (self._reads, self._early, self._strangers):",
                 "for waiting in (self._early, self._strangers):",
             ),
@@ -279,7 +279,7 @@ MUTANTS: Final = (
         "who asks again for a batch in the tail takes the place of who asked first",
         (
             put(
-                "pbserver.door",
+                "pbserver.pending_requests",
                 """
         if link not in links:
             links.append(link)
@@ -296,18 +296,18 @@ MUTANTS: Final = (
         "a promoted server does not look for batches in the tail that it inherits",
         (
             put(
-                "pbserver.door",
+                "pbserver.pending_requests",
                 """
             if type(batch) is Batch:
-                key = (batch.session, batch.birth)
+                key = (batch.session, batch.opened_index)
                 door""",
                 """
             if type(batch) is Batch and door._asked:
-                key = (batch.session, batch.birth)
+                key = (batch.session, batch.opened_index)
                 door""",
             ),
             put(
-                "pbserver.door",
+                "pbserver.pending_requests",
                 """
             tail = self._tails[key]
             assert tail[0] == entry.index, (tail[0], entry.index)

@@ -130,8 +130,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.sessions",
-                "if session is not None and session.birth == request.birth:",
-                "if session is not None:",
+                " and session.opened_index == request.opened_index:",
+                ":",
             ),
         ),
     ),
@@ -142,10 +142,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.sessions",
-                "session = msgspec.structs.replace(session, stamp_ms=entry.stamp_ms)",
-                "session = msgspec.structs.replace(\n"
-                "                session, stamp_ms=entry.stamp_ms, birth=entry.index\n"
-                "            )",
+                "(session, stamp_ms=entry.stamp_ms)",
+                "(session, stamp_ms=entry.stamp_ms, opened_index=entry.index)",
             ),
         ),
     ),
@@ -168,8 +166,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.sessions",
-                "lacking, answers = batch.lacking, answers[dropped:]",
-                "lacking, answers = batch.lacking, answers[dropped + 1 :]",
+                "= batch.first_unanswered, answers[dropped:]",
+                "= batch.first_unanswered, answers[dropped + 1 :]",
             ),
         ),
     ),
@@ -243,7 +241,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        self._digest.update(_encode(items)[len(bodies.header(len(items))) :])
+        self._digest.update(_encode(items)[len(msgpack_array.header(len(items))) :])
 """,
                 "",
             ),

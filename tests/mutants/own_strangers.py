@@ -136,8 +136,9 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.sessions",
-                "if sequence != session.next or batch.lacking > sequence:",
-                "assert sequence == session.next\n        if batch.lacking > sequence:",
+                "if sequence != session.next or batch.first_unanswered > sequence:",
+                "assert sequence == session.next\n"
+                "        if batch.first_unanswered > sequence:",
             ),
         ),
         tests=("strangers",),
@@ -149,7 +150,7 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.sessions",
-                "if sequence != session.next or batch.lacking > sequence:",
+                "if sequence != session.next or batch.first_unanswered > sequence:",
                 "if sequence != session.next:",
             ),
         ),

@@ -301,7 +301,7 @@ MUTANTS: Final = (
         "the state is written and not fsynced",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 """
             os.fsync(file.fileno())
 """,
@@ -315,7 +315,7 @@ MUTANTS: Final = (
         "the state is written over the old one",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 'beside = self.path.with_name(self.path.name + ".new")',
                 "beside = self.path",
             ),
@@ -327,7 +327,7 @@ MUTANTS: Final = (
         "a damaged state is read",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 "if zlib.crc32(body) != int(header[2], 16):",
                 "if False:",
             ),
@@ -339,7 +339,7 @@ MUTANTS: Final = (
         "a state counts as saved before it is",
         (
             put(
-                "viewservice.statefile",
+                "viewservice.state_file",
                 """
             return False
         beside""",
@@ -354,7 +354,7 @@ MUTANTS: Final = (
         "disk-lock",
         "4.12",
         "two view services may have one state file",
-        (put("viewservice.statefile", "fcntl.LOCK_EX", "fcntl.LOCK_SH"),),
+        (put("viewservice.state_file", "fcntl.LOCK_EX", "fcntl.LOCK_SH"),),
     ),
     Mutant(
         "tick-reading",

@@ -123,7 +123,7 @@ MUTANTS: Final = (
         "work-items",
         "9",
         "a body may have any number of items",
-        (put("pbserver.bodies", "if room < 0:", "if False:"),),
+        (put("pbserver.msgpack_array", "if room < 0:", "if False:"),),
         tests=("budget",),
     ),
     Mutant(

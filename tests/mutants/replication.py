@@ -116,15 +116,8 @@ MUTANTS: Final = (
             ),
             put(
                 "pbserver.replica",
-                """
-    Query,
-    Report,
-""",
-                """
-    Query,
-    QueryAnswer,
-    Report,
-""",
+                "    Query,",
+                "    Query,\n    QueryAnswer,",
             ),
         ),
     ),
@@ -207,7 +200,7 @@ MUTANTS: Final = (
         self._follow(self.followers)
 """,
                 """
-        self.questions = Questions()
+        self.waiters = RoundWaiters()
         self._follow(self.followers)
 """,
             ),
@@ -299,7 +292,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.replica",
                 """
-        self._out.send(link, NotYours(self.view))
+        self._out.send(link, Redirect(self.view))
 """,
                 "",
             ),
@@ -313,7 +306,7 @@ MUTANTS: Final = (
             put(
                 "pbserver.primary",
                 """
-            self.out.send(link, NotYours(view))
+            self.out.send(link, Redirect(view))
 """,
                 """
             pass

@@ -114,11 +114,11 @@ MUTANTS: Final = (
                 """
         entry_view = log.view_at(self.verified)
         assert entry_view is not None, (log.base_index, self.verified, log.end)
-        position = Position(self.view.number, entry_view, self.verified)
+        position = LogPosition(self.view.number, entry_view, self.verified)
 """,
                 """
         commit = self.history.commit
-        position = Position(self.view.number, log.view_at(commit) or 0, commit)
+        position = LogPosition(self.view.number, log.view_at(commit) or 0, commit)
 """,
             ),
             put(
@@ -300,7 +300,7 @@ MUTANTS: Final = (
 """,
             ),
             put(
-                "pbserver.door",
+                "pbserver.pending_requests",
                 """
             tail = self._tails[key]
             assert tail[0] == entry.index, (tail[0], entry.index)
@@ -322,7 +322,7 @@ MUTANTS: Final = (
             # Executed before: the same bytes again, or nothing.
             self.work += ENTRY_WORK
             return session.answer(sequence)
-        if sequence != session.next or batch.lacking > sequence:
+        if sequence != session.next or batch.first_unanswered > sequence:
 """,
                 """
         if False:
@@ -391,7 +391,7 @@ MUTANTS: Final = (
         "a read waits until what was logged before it is committed, for no round",
         (
             put(
-                "pbserver.questions",
+                "pbserver.round_waiters",
                 "while reads and reads[0].end <= commit and reads[0].round <= echoed:",
                 "while reads and reads[0].end <= commit:",
             ),
@@ -405,8 +405,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.primary",
-                "self.questions.add(Question(link, asked, end, self.round + 1))",
-                "self.questions.add(Question(link, asked, end, self.round))",
+                "self.waiters.add(RoundWaiter(link, asked, end, self.round + 1))",
+                "self.waiters.add(RoundWaiter(link, asked, end, self.round))",
             ),
         ),
         configs=("small",),
@@ -418,8 +418,8 @@ MUTANTS: Final = (
         (
             put(
                 "pbserver.backup",
-                "position = Position(self.view.number, entry_view, self.verified)",
-                "position = Position(self.view.number, log.end_view, log.end)",
+                "position = LogPosition(self.view.number, entry_view, self.verified)",
+                "position = LogPosition(self.view.number, log.end_view, log.end)",
             ),
             put(
                 "pbserver.primary",

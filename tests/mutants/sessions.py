@@ -41,7 +41,7 @@ MUTANTS: Final = (
             ),
             put(
                 "pbserver.sessions",
-                "if sequence != session.next or batch.lacking > sequence:",
+                "if sequence != session.next or batch.first_unanswered > sequence:",
                 "if False:",
             ),
         ),
@@ -84,18 +84,18 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        if batch.lacking > lacking:
-            dropped = batch.lacking - lacking
+        if batch.first_unanswered > first_unanswered:
+            dropped = batch.first_unanswered - first_unanswered
 """,
                 """
-        if batch.lacking > lacking or len(answers) > 3:
-            dropped = max(batch.lacking - lacking, len(answers) - 3)
+        if batch.first_unanswered > first_unanswered or len(answers) > 3:
+            dropped = max(batch.first_unanswered - first_unanswered, len(answers) - 3)
 """,
             ),
             put(
                 "pbserver.sessions",
-                "lacking, answers = batch.lacking, answers[dropped:]",
-                "lacking, answers = lacking + dropped, answers[dropped:]",
+                "= batch.first_unanswered, answers[dropped:]",
+                "= first_unanswered + dropped, answers[dropped:]",
             ),
         ),
     ),
@@ -124,16 +124,16 @@ MUTANTS: Final = (
             put(
                 "pbserver.sessions",
                 """
-        if batch.lacking > lacking:
-            dropped = batch.lacking - lacking
+        if batch.first_unanswered > first_unanswered:
+            dropped = batch.first_unanswered - first_unanswered
             for old in answers[:dropped]:
                 answer_bytes -= ANSWER_BYTES + len(old.body)
-            lacking, answers = batch.lacking, answers[dropped:]
+            first_unanswered, answers = batch.first_unanswered, answers[dropped:]
 """,
                 """
         for old in answers:
             answer_bytes -= ANSWER_BYTES + len(old.body)
-        lacking, answers = sequence, ()
+        first_unanswered, answers = sequence, ()
 """,
             ),
         ),
@@ -144,7 +144,7 @@ MUTANTS: Final = (
         "the view service is asked for every call",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
             if not self.asks:
                 self._ask(now_ms)
@@ -161,7 +161,7 @@ MUTANTS: Final = (
         "silence is no reason to ask the view service",
         (
             put(
-                "client.whereabouts",
+                "client.primary_locator",
                 """
                 SILENCE_MS, self._silences, SILENCE_MS_MAX
             )
@@ -180,7 +180,7 @@ MUTANTS: Final = (
         "a write that was sent and has no answer in time is said not to be executed",
         (
             put(
-                "client.conversation",
+                "client.clerk_core",
                 'return InDoubt(f"{why} after it was sent',
                 'return NotExecuted(f"{why} after it was sent',
             ),

@@ -76,7 +76,7 @@ def check(
     return _Search(history, step, observes).run(steps_max)
 
 
-class Position(NamedTuple):
+class LogPosition(NamedTuple):
     """How far an order has come, and the state that this leads to."""
 
     #: Of the operations with an answer: how many of the first are placed, and,
@@ -87,13 +87,13 @@ class Position(NamedTuple):
     doubtful: int
     state: Any
 
-    def with_placed(self, n: int, state: Any) -> Position:
+    def with_placed(self, n: int, state: Any) -> LogPosition:
         """The *n*-th with an answer comes next, and leads to *state*."""
         beyond = self.beyond | 1 << n - self.first
         full = (~beyond & (beyond + 1)).bit_length() - 1
-        return Position(self.first + full, beyond >> full, self.doubtful, state)
+        return LogPosition(self.first + full, beyond >> full, self.doubtful, state)
 
-    def with_doubtful(self, n: int, state: Any) -> Position:
+    def with_doubtful(self, n: int, state: Any) -> LogPosition:
         """The *n*-th without an answer has happened here."""
         return self._replace(doubtful=self.doubtful | 1 << n, state=state)
 
@@ -116,9 +116,9 @@ class _Search:
         self.step, self.observes = step, observes
 
     def run(self, steps_max: int) -> Finding:
-        tried: set[Position] = set()
-        furthest = start = Position(0, 0, 0, None)
-        branches: list[Iterator[Position]] = [iter([start])]
+        tried: set[LogPosition] = set()
+        furthest = start = LogPosition(0, 0, 0, None)
+        branches: list[Iterator[LogPosition]] = [iter([start])]
         steps = 0
         while branches:
             position = next(branches[-1], None)
@@ -141,7 +141,7 @@ class _Search:
         stuck += [self.doubtful[n] for n in self._free_doubtful(furthest, bound)]
         return Finding(Verdict.ILLEGAL, tuple(stuck), furthest.state, steps)
 
-    def _free(self, position: Position) -> tuple[list[int], float]:
+    def _free(self, position: LogPosition) -> tuple[list[int], float]:
         """Those with an answer that may come next, called before any that is not
         yet placed had ended; and when the first of these did."""
         first, beyond = position.first, position.beyond
@@ -156,17 +156,17 @@ class _Search:
             bound = min(bound, self.ends[n])
         return [n for n in free if self.answered[n].called < bound], bound
 
-    def _free_doubtful(self, position: Position, bound: float) -> Iterator[int]:
+    def _free_doubtful(self, position: LogPosition, bound: float) -> Iterator[int]:
         for n, op in enumerate(self.doubtful):
             if op.called > bound:
                 return
             if not position.doubtful >> n & 1:
                 yield n
 
-    def _after(self, position: Position) -> Iterator[Position]:
+    def _after(self, position: LogPosition) -> Iterator[LogPosition]:
         """The positions that can follow, the most promising first."""
         state = position.state
-        ranked: list[tuple[float, float, Position]] = []
+        ranked: list[tuple[float, float, LogPosition]] = []
         free, bound = self._free(position)
         for n in free:
             op = self.answered[n]

@@ -19,18 +19,18 @@ from typing import Final, NamedTuple
 from client import calls as client_calls
 from client import queries as client_queries
 from client import session as client_session
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from pbserver import digests
 from pbserver.backup import Backup
-from pbserver.door import Door
 from pbserver.follower import Follower
 from pbserver.history import History
 from pbserver.limits import Limits
 from pbserver.log import Log, weight
 from pbserver.outbox import IGNORED_MAX
+from pbserver.pending_requests import PendingRequests
 from pbserver.primary import Primary
-from pbserver.questions import QUESTION_BYTES
 from pbserver.replica import Replica
+from pbserver.round_waiters import QUESTION_BYTES
 from pbserver.sessions import ANSWER_BYTES, Sessions
 from viewservice import roster, server, views
 from wire.messages import BODY_BYTES_MAX, WINDOW_MAX, Batch, Forward
@@ -74,7 +74,7 @@ def measured(replica: Replica) -> Measures:
         role,
         replica.accepting,
         _unanswered(role) if leads else 0,
-        len(role.questions._strangers) if leads else 0,
+        len(role.waiters._strangers) if leads else 0,
         *(history.log.end, history.commit, _applied(history)),
         min(role._pinned(), history.commit) if leads else 0,
     )
@@ -177,7 +177,7 @@ def _of_transfer(follower: Follower, limits: Limits) -> Iterator[Excess]:
             yield Excess("parts unconfirmed", f"{unconfirmed} to {name}")
 
 
-def _of_door(door: Door, history: History) -> Iterator[Excess]:
+def _of_door(door: PendingRequests, history: History) -> Iterator[Excess]:
     """Its tables are about the uncommitted tail, and nothing else."""
     tail = history.log.between(history.commit, history.log.end)
     batches = [entry.index for entry in tail if type(entry.request) is Batch]
@@ -216,8 +216,8 @@ def _applied(history: History) -> int:
 
 
 def _unanswered(role: Primary) -> int:
-    log, questions = role.history.log, role.questions
-    waiting = (*questions._reads, *questions._early, *questions._strangers)
+    log, waiters = role.history.log, role.waiters
+    waiting = (*waiters._reads, *waiters._early, *waiters._strangers)
     asked = sum(QUESTION_BYTES + len(each.asked.body) for each in waiting)
     return log.weight_between(role.history.commit, log.end) + asked
 
@@ -262,7 +262,7 @@ def of_views(known: views.Views) -> Iterator[Excess]:
             yield Excess(rule, f"{len(each.superseded)} of {name}")
 
 
-def of_clerk(clerk: Conversation) -> Iterator[Excess]:
+def of_clerk(clerk: ClerkCore) -> Iterator[Excess]:
     """What a clerk has too much of."""
     yield from _of_window(clerk)
     yield from _of_queue(clerk)
@@ -281,7 +281,7 @@ def of_clerk(clerk: Conversation) -> Iterator[Excess]:
             yield Excess("calls that have ended", text)
 
 
-def _of_window(clerk: Conversation) -> Iterator[Excess]:
+def _of_window(clerk: ClerkCore) -> Iterator[Excess]:
     session, queries = clerk.session, clerk.queries.outstanding
     queries_max = min(clerk.window, client_queries.QUERIES_MAX)
     if len(queries) > queries_max:
@@ -301,7 +301,7 @@ def _of_window(clerk: Conversation) -> Iterator[Excess]:
         yield Excess("bytes of them (a clerk's batches under way)", text)
 
 
-def _of_queue(clerk: Conversation) -> Iterator[Excess]:
+def _of_queue(clerk: ClerkCore) -> Iterator[Excess]:
     """What was sent and comes back, on a new connection or in a new session, is
     not turned away: it was let in before."""
     calls = clerk.calls

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from pbserver.log import Log
 from pbserver.sessions import Answer, Sessions
 from tests.sim import checker_bounds
@@ -27,13 +27,13 @@ from viewservice.views import Views
 from wire.messages import (
     EVICTED,
     NO_VIEW,
-    Accepted,
     Batch,
     BatchAnswer,
     BatchRefused,
     DigestIs,
     Entry,
     Forward,
+    ForwardOk,
     Member,
     Message,
     Ping,
@@ -74,9 +74,9 @@ class Chronicle:
         self._answers: list[Answer | None] = []
         self._chains: list[int] = []
         self._digests: dict[int, bytes] = {}
-        #: (session, birth, sequence) -> the answer's bytes, once given.
+        #: (session, opened_index, sequence) -> the answer's bytes, once given.
         self._told: dict[tuple[bytes, int, int], bytes] = {}
-        #: (session, birth, sequence) -> the clerk, and its calls.
+        #: (session, opened_index, sequence) -> the clerk, and its calls.
         self.batches: dict[tuple[bytes, int, int], tuple[str, tuple[int, ...]]] = {}
         #: The newest view in which anything was committed, or a read answered.
         self._completed_view = 0
@@ -101,7 +101,7 @@ class Chronicle:
         self._asked: dict[tuple[int, int], tuple[int, int]] = {}
         #: (link, sequence) -> the last batch that came.
         self._came: dict[tuple[int, int], Batch] = {}
-        #: (session, birth, sequence) -> what was committed when it was refused.
+        #: (session, opened_index, sequence) -> what was committed when it was refused.
         self._refused: dict[tuple[bytes, int, int], int] = {}
         #: How many views were made, entries committed, snapshots installed, ...
         self.counts: dict[str, int] = {}
@@ -334,7 +334,7 @@ class Chronicle:
 
     def sent(self, clerk: str, batch: Batch, calls: tuple[int, ...]) -> None:
         """A clerk sends those calls together."""
-        self.batches[batch.session, batch.birth, batch.sequence] = clerk, calls
+        self.batches[batch.session, batch.opened_index, batch.sequence] = clerk, calls
 
     def heard(self, link: End, message: Message) -> None:
         """A server has got a message."""
@@ -359,9 +359,9 @@ class Chronicle:
         if server.name in self.eligible and server in self.heirs():
             self._holds(server)
 
-    def called(self, clerk: str, conversation: Conversation) -> None:
+    def called(self, clerk: str, core: ClerkCore) -> None:
         """A clerk has done something."""
-        self._bounded(clerk, checker_bounds.of_clerk(conversation))
+        self._bounded(clerk, checker_bounds.of_clerk(core))
 
     def _bounded(self, who: str, found: Iterable[Excess]) -> None:
         for rule, text in found:
@@ -386,7 +386,7 @@ class Chronicle:
                     f" was asked others completed something in view {completed}",
                 )
                 self._completed_in(number, server.history.log)
-        elif isinstance(message, Accepted):
+        elif isinstance(message, ForwardOk):
             self._require(
                 message.commit <= message.verified <= server.history.log.end,
                 "logs agree",
@@ -402,12 +402,12 @@ class Chronicle:
             self.count("evicted")
             batch = self._came[link.id, message.sequence]
             self._require(
-                server.history.commit >= batch.birth,
+                server.history.commit >= batch.opened_index,
                 "refusals are final",
                 f"{server.name} refuses a batch of a session that was opened at"
-                f" {batch.birth}, from {server.history.commit}",
+                f" {batch.opened_index}, from {server.history.commit}",
             )
-            key = (batch.session, batch.birth, batch.sequence)
+            key = (batch.session, batch.opened_index, batch.sequence)
             self._refused.setdefault(key, self.commit)
 
     def executed(self) -> dict[tuple[str, int], int]:
@@ -417,7 +417,7 @@ class Chronicle:
         for entry, answer in zip(self.entries, self._answers, strict=True):
             batch = entry.request
             if isinstance(batch, Batch) and isinstance(answer, BatchAnswer):
-                key = (batch.session, batch.birth, batch.sequence)
+                key = (batch.session, batch.opened_index, batch.sequence)
                 if key not in self._told:
                     self._first_executed(entry.index, key, found, last)
                 told = self._told.setdefault(key, answer.body)
@@ -433,7 +433,7 @@ class Chronicle:
         found: dict[tuple[str, int], int],
         last: dict[tuple[bytes, int], int],
     ) -> None:
-        session, birth, sequence = key
+        session, opened_index, sequence = key
         self._require(
             key in self.batches, "one history", f"nobody has sent what {index} has"
         )
@@ -444,13 +444,13 @@ class Chronicle:
             f"batch {sequence} of {clerk} is executed at {index}, and was refused"
             f" when {self._refused.get(key)} was committed",
         )
-        due = last.get((session, birth), 0) + 1
+        due = last.get((session, opened_index), 0) + 1
         self._require(
             sequence == due,
             "session order",
             f"batch {sequence} of {clerk} is executed at {index}, {due} was due",
         )
-        last[session, birth] = sequence
+        last[session, opened_index] = sequence
         for call in calls:
             before = found.setdefault((clerk, call), index)
             self._require(

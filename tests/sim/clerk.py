@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.python.failure import Failure
 
 from client.clerk import Clerk, Reply
-from client.conversation import Conversation
+from client.clerk_core import ClerkCore
 from client.errors import CommandError, InDoubt, NotExecuted
 from tests.sim.agenda import MS
 from tests.sim.checker_clerks import DONE, IN_DOUBT, NOT_EXECUTED, OPEN, Call
@@ -58,9 +58,9 @@ class ClerkProcess(Process):
         self.on_ended: Callable[[Call], None] = lambda _: None
 
     @property
-    def conversation(self) -> Conversation:
+    def core(self) -> ClerkCore:
         """What it knows, and wants."""
-        return self._clerk._conversation
+        return self._clerk._core
 
     @property
     def open(self) -> int:
@@ -174,11 +174,11 @@ class ClerkProcess(Process):
 
     def said(self, end: End, message: Message) -> None:
         if isinstance(message, Batch):
-            session = self.conversation.session
+            session = self.core.session
             assert session is not None
             sent = session.outstanding[message.sequence]
             self.world.chronicle.sent(self.name, message, sent.calls)
         super().said(end, message)
 
     def turned(self) -> None:
-        self.world.chronicle.called(self.name, self.conversation)
+        self.world.chronicle.called(self.name, self.core)

@@ -26,7 +26,7 @@ SMALL: Final[dict[tuple[str, str], tuple[int | None, ...]]] = {
     ("pbserver.pairs", "LEAF_PAIRS_MAX"): (2, 4, None),
     ("pbserver.pairs", "LEAF_PAIRS_MIN"): (2, None),
     ("pbserver.pairs", "GROWN_BYTES_MIN"): (8, None),
-    ("pbserver.questions", "STRANGERS_MAX"): (1, 2, None),
+    ("pbserver.round_waiters", "STRANGERS_MAX"): (1, 2, None),
     ("viewservice.views", "HISTORY_MAX"): (2, None),
 }
 

@@ -82,7 +82,7 @@ def explain(world: World, how: Ending) -> str:
     if how is Ending.HEALED:
         return ""
     waiting = [
-        f"{clerk.name} for {clerk.open} ({clerk.conversation.whereabouts.obstacle})"
+        f"{clerk.name} for {clerk.open} ({clerk.core.locator.obstacle})"
         for clerk in world.clerks
         if clerk.open
     ]

@@ -51,10 +51,10 @@ STALE: Final = Patch(
 #: Drops what is not committed when a view comes.
 FORGETFUL: Final = Patch(
     "pbserver.replica",
-    "            backup = self.role = Backup(view, self.history, self._out)\n",
+    "            backup = self.role = Backup(",
     "            if self.history.log.end > self.history.commit:\n"
     "                self.history.log.truncate(self.history.commit + 1)\n"
-    "            backup = self.role = Backup(view, self.history, self._out)\n",
+    "            backup = self.role = Backup(",
 )
 
 

@@ -24,23 +24,23 @@ from tests.sim.faults_process import ProcessFaults
 from tests.sim.sockets import End
 from tests.sim.streams import stream
 from wire.messages import (
-    Accepted,
+    Attach,
     Batch,
     BatchAnswer,
     BatchRefused,
     CloseSession,
     Forward,
-    Greet,
+    ForwardOk,
+    LogPosition,
     Message,
-    NotYours,
     OpenSession,
     Ping,
-    Position,
     Query,
     QueryAnswer,
+    Redirect,
     SessionOpened,
-    SnapshotHave,
     SnapshotPart,
+    SnapshotPartOk,
     ViewIs,
 )
 
@@ -53,9 +53,9 @@ ONE_IN: Final = {"v": 2, "b": 12, "w": 12, "t": 2, "s": 25}
 #: What a world may stumble over: it makes a difference which message was the last
 #: that came, or the first that did not.
 STUMBLES: Final = (
-    *(Accepted, Batch, BatchAnswer, BatchRefused, CloseSession, Forward, Greet),
-    *(NotYours, OpenSession, Ping, Position, Query, QueryAnswer, SessionOpened),
-    *(SnapshotHave, SnapshotPart, ViewIs),
+    *(ForwardOk, Batch, BatchAnswer, BatchRefused, CloseSession, Forward, Attach),
+    *(Redirect, OpenSession, Ping, LogPosition, Query, QueryAnswer, SessionOpened),
+    *(SnapshotPartOk, SnapshotPart, ViewIs),
 )
 
 

@@ -92,9 +92,9 @@ def of_views(views: Views) -> State:
 
 
 def _clerk(clerk: ClerkProcess) -> State:
-    conversation = clerk.conversation
-    where = conversation.whereabouts
-    session = conversation.session
+    core = clerk.core
+    where = core.locator
+    session = core.session
     calls = [
         f"{number}: {command_text(call.command)}"
         for number, call in clerk.calls.items()
@@ -105,7 +105,7 @@ def _clerk(clerk: ClerkProcess) -> State:
         "talks to": "nobody" if where.dial is None else where.dial[1].name,
         "connected": where.is_open,
         "open calls": calls,
-        "session": "none" if session is None else f"born at {session.birth}",
+        "session": "none" if session is None else f"born at {session.opened_index}",
         "unanswered": _names(() if session is None else map(str, session.outstanding)),
         "waits": where.obstacle if calls and not where.is_open else "",
     }

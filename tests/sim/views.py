@@ -16,7 +16,7 @@ from tests.sim.process import Gone, Process
 from viewservice.memory import Memory
 from viewservice.options import Settings
 from viewservice.service import ViewService
-from viewservice.statefile import decode, encode
+from viewservice.state_file import decode, encode
 from viewservice.views import Views
 from wire.addresses import format_address
 from wire.links import Link

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from wire.commands import AnyAnswer, AnyCommand, Failed, Scan
 from wire.messages import (
-    Accepted,
+    Attach,
     Batch,
     BatchAnswer,
     BatchRefused,
@@ -25,20 +25,20 @@ from wire.messages import (
     DigestIs,
     Entry,
     Forward,
+    ForwardOk,
     Goodbye,
-    Greet,
     Hello,
-    NotYours,
+    LogPosition,
     OpenSession,
     Ping,
-    Position,
     Query,
     QueryAnswer,
+    Redirect,
     Report,
     SessionClosed,
     SessionOpened,
-    SnapshotHave,
     SnapshotPart,
+    SnapshotPartOk,
     Status,
     StatusIs,
     Unreachable,
@@ -85,7 +85,7 @@ class Wording:
         is_routine = self._is_routine(link, message)
         if isinstance(message, Forward):
             is_routine &= not self._is_for_read(process, message)
-        elif isinstance(message, Accepted):
+        elif isinstance(message, ForwardOk):
             is_routine &= (to, message.view, message.round) not in self._rounds
         return Words(type(message).__name__, text, is_routine)
 
@@ -119,7 +119,7 @@ def _news(message: object) -> object:
         return message.view.number, message.acknowledged
     if isinstance(message, Forward) and not message.entries:
         return message.view, message.commit
-    if isinstance(message, Accepted):
+    if isinstance(message, ForwardOk):
         return message.view, message.verified, message.commit
     return None
 
@@ -187,16 +187,16 @@ _WORDS: Final[dict[type, Any]] = {
     Unreachable: lambda m: f"cannot reach {m.name}",
     DigestAt: lambda m: f"asks for the digest at {m.index or 'where it is'}",
     DigestIs: lambda m: f"the state at {m.index}: {m.digest.hex()[:16] or 'no digest'}",
-    Greet: lambda m: f"your primary in {view_text(m.view)}; where do you stand?",
-    Position: lambda m: f"stands at {m.index} (of view {m.entry_view})",
+    Attach: lambda m: f"your primary in {view_text(m.view)}; where do you stand?",
+    LogPosition: lambda m: f"stands at {m.index} (of view {m.entry_view})",
     Forward: _forward,
-    Accepted: lambda m: f"has {m.verified}, applied {m.commit}, round {m.round}",
-    NotYours: lambda m: f"not from you: {view_text(m.view)}",
+    ForwardOk: lambda m: f"has {m.verified}, applied {m.commit}, round {m.round}",
+    Redirect: lambda m: f"not from you: {view_text(m.view)}",
     SnapshotPart: lambda m: f"snapshot as of {m.index}, part {m.part}",
-    SnapshotHave: lambda m: f"has part {m.part}",
+    SnapshotPartOk: lambda m: f"has part {m.part}",
     OpenSession: lambda _: "open a session",
     CloseSession: lambda _: "close the session",
-    SessionOpened: lambda m: f"session opened by entry {m.birth}",
+    SessionOpened: lambda m: f"session opened by entry {m.opened_index}",
     SessionClosed: lambda _: "session closed",
     Batch: lambda m: f"batch {m.sequence}: {commands_text(m.body)}",
     BatchAnswer: lambda m: f"batch {m.sequence}: {answers_text(m.body)}",

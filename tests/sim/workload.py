@@ -81,7 +81,7 @@ class Workload:
         timeout_ms = None
         if self._random.randrange(100) < self._deadlines:
             timeout_ms = self._random.randrange(20, 800)
-        number = clerk.conversation.calls.last + 1
+        number = clerk.core.calls.last + 1
         try:
             clerk.call(self._command(clerk.name, number), timeout_ms)
         except NotExecuted:

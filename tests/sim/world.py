@@ -31,7 +31,7 @@ from tests.sim.settings import Settings
 from tests.sim.sockets import End
 from tests.sim.streams import stream
 from tests.sim.views import ViewsProcess
-from viewservice.statefile import decode
+from viewservice.state_file import decode
 from wire.messages import Member, Message, SnapshotPart
 
 #: How long a supervisor waits before it starts a server again that has stopped.

@@ -34,6 +34,8 @@ from tests.tools.rewriting import Plan, path, prose, python
 ROOT: Final = Path(__file__).parent.parent.parent
 #: Text in which modules and symbols are mentioned, besides Python.
 _PROSE: Final = (".md", ".toml", ".yml", ".cfg", ".in")
+#: This tool and its tests, whose examples mean nothing.
+_OWN: Final = ("tests/tools/", "tests/test_rename.py")
 
 
 class Refused(Exception):  # noqa: N818 (it says what it is)
@@ -134,7 +136,7 @@ def _tracked() -> dict[str, str]:
     texts = {}
     for name in sorted(filter(None, listed.split("\0"))):
         wanted = name.endswith((".py", *_PROSE)) or Path(name).name == "Makefile"
-        if wanted and (ROOT / name).is_file():
+        if wanted and not name.startswith(_OWN) and (ROOT / name).is_file():
             texts[name] = (ROOT / name).read_text()
     return texts
 

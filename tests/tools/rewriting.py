@@ -8,7 +8,9 @@ modules.  Names are replaced where they are code, and nowhere else:
   every identifier of that spelling, whatever it belongs to.  One word has one
   meaning here, so that is the point; where it has two, limit the files.
 - In strings that quote source text: every argument of `QUOTING` functions, by
-  which mutants, probes and patches name what they change.
+  which mutants, probes and patches name what they change, of those that take the
+  name of an attribute, and the first one of ``parametrize``.
+- In strings that are programs: a line in them begins with an import.
 - In comments, docstrings and Markdown, what stands between backquotes or in a fenced
   block.
 - A module's dotted name and its path, in any of these.
@@ -29,9 +31,13 @@ from attrs import field, frozen
 
 #: Functions whose string arguments quote source text.
 QUOTING: Final = frozenset({"put", "at", "wrong", "Patch"})
+#: Functions that take names of attributes.
+_NAMING: Final = frozenset({"getattr", "setattr", "hasattr", "delattr", "attrgetter"})
 
 #: Fenced blocks, then code spans of any number of backquotes.
 _MARKED: Final = re.compile(r"(?ms)^ *```.*?^ *```|(`+)(?!`).+?(?<!`)\1(?!`)")
+#: A string with this is a program that a test runs.
+_PROGRAM: Final = re.compile(r"(?m)^(?:from [\w.]+ )?import \w")
 #: What is evaluated in an f-string, unless there are braces in it.
 _BRACES: Final = re.compile(r"\{[^{}]*\}")
 
@@ -190,19 +196,23 @@ def _string(text: str, plan: Plan) -> str:
     if "f" in text[: min(text.find(mark) % 99 for mark in "'\"")].lower():
         # Before Python 3.12, what is evaluated in it is no token of its own.
         return _BRACES.sub(lambda found: plan.code(found[0]), text)
-    return prose(text, plan)
+    return plan.code(text) if _PROGRAM.search(text) else prose(text, plan)
 
 
 def _quoted(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where calls of `QUOTING` functions are."""
+    """Where strings quote source text."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in QUOTING
-        ):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if name in QUOTING:
             yield _extent(lines, node)
+        elif name in _NAMING or method in _NAMING:
+            yield from (_extent(lines, each) for each in node.args)
+        elif method == "parametrize" and node.args:
+            yield _extent(lines, node.args[0])
 
 
 def _extent(

@@ -126,8 +126,8 @@ function brief(event) {
 
 const FAMILIES = {
   Ping: "views", ViewIs: "views", Watch: "views", Status: "views", StatusIs: "views", Unreachable: "views",
-  Greet: "copies", Position: "copies", Forward: "copies", Accepted: "copies", NotYours: "copies",
-  SnapshotPart: "copies", SnapshotHave: "copies",
+  Attach: "copies", LogPosition: "copies", Forward: "copies", ForwardOk: "copies", Redirect: "copies",
+  SnapshotPart: "copies", SnapshotPartOk: "copies",
   OpenSession: "clerks", CloseSession: "clerks", Batch: "clerks", Query: "clerks", SessionOpened: "clerks",
   SessionClosed: "clerks", BatchAnswer: "clerks", BatchRefused: "clerks", QueryAnswer: "clerks",
   Hello: "other", Goodbye: "other", DigestAt: "other", DigestIs: "other",

@@ -15,7 +15,7 @@ _CONVERSATION = {
     ),
     "writes wait for the window": at(
         "while self.calls.reads and self.queries.has_room(self.window):",
-        when="self.calls.writes and session is not None and session.birth is not None",
+        when="self.calls.writes and session and session.opened_index is not None",
     ),
     "reads wait for the window": at(
         "if self.closing.is_last_word and not self._said_closing:",
@@ -39,7 +39,7 @@ _CONVERSATION = {
         'return InDoubt(f"{why} after it was sent, before its answer: {obstacle}")'
     ),
     "the view service cannot be reached": at(
-        "self.whereabouts.views_failed(address, reason)"
+        "self.locator.views_failed(address, reason)"
     ),
     "another cluster": at("self._wrong_cluster = text"),
     "a message of an older connection": at(
@@ -62,7 +62,7 @@ _CONVERSATION = {
         "if session is None or sequence not in session.outstanding:", "return []"
     ),
     "a refusal without a rule": wrong(
-        'self.whereabouts.distrust(f"it refused a batch: {reason!r}", now_ms)'
+        'self.locator.distrust(f"it refused a batch: {reason!r}", now_ms)'
     ),
     "a session has ended": at("told, again = session.refused(sequence, reason)"),
     "what was given up is not said again": at("self.given_up -= dropped"),
@@ -92,15 +92,16 @@ _SESSION = {
         'text = "the service takes no batch of that length"'
     ),
     "a session is opened twice": at(
-        "if self.birth is None:", when="self.birth is not None"
+        "if self.opened_index is None:", when="self.opened_index is not None"
     ),
     "a session is opened twice, and has ended in between": at(
-        "if self.birth is None:", when="self.birth not in (None, birth)"
+        "if self.opened_index is None:",
+        when="self.opened_index not in (None, opened_index)",
     ),
     "the numbers span too much": at(
-        "lacking = next(iter(self.outstanding), self.next)",
+        "first_unanswered = next(iter(self.outstanding), self.next)",
         "return (",
-        when="self.next - lacking >= WINDOW_MAX",
+        when="self.next - first_unanswered >= WINDOW_MAX",
     ),
 }
 
@@ -170,9 +171,9 @@ _QUERIES = {
 
 CLERK = places(
     {
-        "client.conversation": _CONVERSATION,
+        "client.clerk_core": _CONVERSATION,
         "client.session": _SESSION,
-        "client.whereabouts": _WHEREABOUTS,
+        "client.primary_locator": _WHEREABOUTS,
         "client.calls": _CALLS,
         "client.queries": _QUERIES,
     }

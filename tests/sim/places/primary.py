@@ -28,10 +28,10 @@ _PRIMARY = {
         "follower.drop_transfer()",
         when="follower.transfer is not None",
     ),
-    "a primary resigns, and somebody waits": at("self.out.send(link, NotYours(view))"),
+    "a primary resigns, and somebody waits": at("self.out.send(link, Redirect(view))"),
     "a primary resigns, and a read waits": at(
         "for link in dict.fromkeys((*self.door.askers(), *self._askers())):",
-        when="self.questions",
+        when="self.waiters",
     ),
     "a session is opened again": at(
         '"""Opening is an entry like any other."""',
@@ -43,16 +43,17 @@ _PRIMARY = {
         "self.door.ask(self.history.append(self.view.number, request).index, link)",
     ),
     "a batch lacks what it cannot": wrong(
-        'text = f"batch {batch.sequence} cannot lack {batch.lacking}"'
+        'text = f"batch {batch.sequence} cannot lack {batch.first_unanswered}"'
     ),
     "a batch that is too large": at(
         "self.out.send(link, BatchRefused(batch.sequence, TOO_LARGE))"
     ),
     "a batch of an unknown session": at(
-        "if session is None or session.birth < batch.birth:", "return False"
+        "if session is None or session.opened_index < batch.opened_index:",
+        "return False",
     ),
     "a batch of a session whose opening anew is not applied here": at(
-        "if session is None or session.birth < batch.birth:",
+        "if session is None or session.opened_index < batch.opened_index:",
         "return False",
         when="session is not None",
     ),
@@ -153,7 +154,7 @@ _PRIMARY = {
     "too much to send in one turn": at(
         "room -= len(part.body)", "if room <= 0:", "self.is_behind = True"
     ),
-    "an early read": at("self.questions.too_early(question)"),
+    "an early read": at("self.waiters.too_early(question)"),
     "a gap before a read": at(
         'text = f"a read comes after batch {query.after}, which did not come"'
     ),
@@ -245,7 +246,7 @@ PRIMARY = places(
     {
         "pbserver.primary": _PRIMARY,
         "pbserver.follower": _FOLLOWER,
-        "pbserver.door": _DOOR,
-        "pbserver.questions": _QUESTIONS,
+        "pbserver.pending_requests": _DOOR,
+        "pbserver.round_waiters": _QUESTIONS,
     }
 )

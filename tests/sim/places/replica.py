@@ -148,7 +148,7 @@ _BACKUP = {
     ),
     "a turn is too short to apply what is committed": at("self._lags = True"),
     "what was accepted is held back": at(
-        "accepted = Accepted(", when="self._accepted < self.verified"
+        "accepted = ForwardOk(", when="self._accepted < self.verified"
     ),
     "what was held back is reported": at(
         "if self.verified > self._accepted and self.link is not None:",

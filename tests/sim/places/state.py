@@ -113,15 +113,16 @@ _SESSIONS = {
         when="session.answers",
     ),
     "a session is ended by its clerk": at(
-        "if session is not None and session.birth == request.birth:",
+        "if session is not None and session.opened_index == request.opened_index:",
         "self._evict(request.id)",
     ),
     "a session that is gone is closed": at(
         "return SessionClosed(request.id)",
-        when="session is None or session.birth != request.birth",
+        when="session is None or session.opened_index != request.opened_index",
     ),
     "several answers are dropped at once": at(
-        "lacking, answers = batch.lacking, answers[dropped:]", when="dropped > 1"
+        "first_unanswered, answers = batch.first_unanswered, answers[dropped:]",
+        when="dropped > 1",
     ),
     "several answers are kept": at(
         "answer = BatchAnswer(sequence, body)",

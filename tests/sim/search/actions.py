@@ -137,7 +137,7 @@ class Actions:
         config = self._config
         found: list[Action] = []
         for c, clerk in enumerate(outside.clerks):
-            if clerk.birth:
+            if clerk.opened_index:
                 if clerk.made < config.writes and len(clerk.waiting) < config.window:
                     found.append(("write", c, i))
             elif late or not clerk.is_opening:

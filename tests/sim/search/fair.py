@@ -96,7 +96,7 @@ class Fair:
         """All who wait ask that server again."""
         model = self._model
         for c, clerk in enumerate(model.worlds.outside(state).clerks):
-            if not clerk.birth:
+            if not clerk.opened_index:
                 state = self._spending(state, ("open", c, leader), "late")
         for action in model.actions(state):
             is_again = action[0] == "again" and action[2] == leader
@@ -156,7 +156,7 @@ class Fair:
             return False
         outside = model.worlds.outside(state)
         if outside.reads or any(
-            clerk.waiting or not clerk.birth for clerk in outside.clerks
+            clerk.waiting or not clerk.opened_index for clerk in outside.clerks
         ):
             return False
         ends = [model.facts(state[NAMES.index(name)]) for name, _ in members]

@@ -24,13 +24,13 @@ from pbserver.follower import Follower
 from pbserver.limits import Limits
 from pbserver.pairs import Pairs
 from pbserver.primary import Primary
-from pbserver.questions import Question
 from pbserver.replica import Replica
+from pbserver.round_waiters import RoundWaiter
 from pbserver.sessions import Session
 
 #: Types of which two equal ones are the same to every rule.
 _VALUES = {
-    *(bytes, str, tuple, FunctionType, partial, Limits, Question, Session),
+    *(bytes, str, tuple, FunctionType, partial, Limits, RoundWaiter, Session),
     *(wire.messages.Member, wire.messages.View),
     *(message for message in wire.messages.Message.__subclasses__()),
 }
@@ -82,8 +82,8 @@ def canonical(replica: Replica) -> None:
     if isinstance(role, Backup):
         assert not role._lags
         role._round, role._accepted = 0, history.commit
-    elif isinstance(role, Primary) and not role.questions._early:
-        role.questions._early_commit = 0
+    elif isinstance(role, Primary) and not role.waiters._early:
+        role.waiters._early_commit = 0
 
 
 class _Pickler(pickle.Pickler):

@@ -23,19 +23,19 @@ from tests.sim.search.world import DOWN, Key, Link, Rest, State, World, Worlds, 
 from viewservice.views import Views
 from wire.messages import (
     NO_SESSION,
-    Accepted,
     Batch,
     Forward,
+    ForwardOk,
     Goodbye,
-    NotYours,
+    LogPosition,
     OpenSession,
-    Position,
     Query,
-    SnapshotHave,
+    Redirect,
+    SnapshotPartOk,
 )
 
 #: What only says where somebody stands.
-_NEWS: Final = (Position, SnapshotHave, NotYours)
+_NEWS: Final = (LogPosition, SnapshotPartOk, Redirect)
 
 #: So many messages that say where somebody stands follow from one step at most.
 PROMPT_MAX: Final = 100
@@ -158,7 +158,7 @@ class Model:
         found = self._first_rounds.get(number)
         if found is None:
             message, found = self.servers.messages.all[number], number
-            if isinstance(message, (Forward, Accepted)):
+            if isinstance(message, (Forward, ForwardOk)):
                 found = self.servers.messages.number(replace(message, round=1))
             self._first_rounds[number] = found
         return found
@@ -337,7 +337,12 @@ class Model:
         clerk = world.outside.clerks[c]
         token = bytes((ord("a") + 8 * c + clerk.made,))
         batch = Batch(
-            *(_id(c, clerk.session), clerk.birth, clerk.next, clerk.lacking),
+            *(
+                _id(c, clerk.session),
+                clerk.opened_index,
+                clerk.next,
+                clerk.first_unanswered,
+            ),
             write(token),
         )
         number = self.servers.messages.number(batch)

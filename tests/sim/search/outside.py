@@ -43,7 +43,7 @@ class Clerk(NamedTuple):
     #: 1, 2, ...; a clerk whose session was evicted opens another one.
     session: int = 1
     #: 0: it is not open yet, though it may have been asked for.
-    birth: int = 0
+    opened_index: int = 0
     is_opening: bool = False
     #: The sequence of the next write, and how many were made in all sessions.
     next: int = 1
@@ -55,7 +55,7 @@ class Clerk(NamedTuple):
     sent: tuple[int, ...] = ()
 
     @property
-    def lacking(self) -> int:
+    def first_unanswered(self) -> int:
         """The first sequence without an answer."""
         return self.waiting[0].sequence if self.waiting else self.next
 
@@ -103,8 +103,8 @@ def answered(
         return _written(outside, at, session, message)
     if session != clerk.session:
         return outside
-    if type(message) is SessionOpened and not clerk.birth:
-        clerk = clerk._replace(birth=message.birth, is_opening=False)
+    if type(message) is SessionOpened and not clerk.opened_index:
+        clerk = clerk._replace(opened_index=message.opened_index, is_opening=False)
         return outside.with_clerk(at, clerk)
     if type(message) is BatchRefused:
         return _refused(outside, at, message, executed)
@@ -165,7 +165,7 @@ def _refused(
         if waiting.sequence == message.sequence and waiting.token not in executed
     )
     clerk = clerk._replace(
-        session=clerk.session + 1, birth=0, is_opening=False, next=1, waiting=()
+        session=clerk.session + 1, opened_index=0, is_opening=False, next=1, waiting=()
     )
     refused = (*outside.refused, *never)
     return outside.with_clerk(at, clerk)._replace(refused=refused)

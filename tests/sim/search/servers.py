@@ -211,7 +211,7 @@ def _facts(replica: Replica) -> Facts:
         isinstance(role, Primary),
         replica.synced,
         tuple((member.name, member.incarnation) for member in replica.peers),
-        tuple(role.questions.askers()) if isinstance(role, Primary) else (),
+        tuple(role.waiters.askers()) if isinstance(role, Primary) else (),
         history.commit,
         history.state.chain,
         told(history.state.query(READ)),

@@ -59,7 +59,7 @@ class Stage:
         for _ in range(6):
             outside = self.model.worlds.outside(self.state)
             for c, clerk in enumerate(outside.clerks[:clerks]):
-                if not clerk.birth:
+                if not clerk.opened_index:
                     self.state = self.model.step(self.state, ("open", c, servers[0]))
             for i in servers:
                 self._news(i)

@@ -27,7 +27,7 @@ QUESTION_BYTES: Final = 256
 STRANGERS_MAX: Final = 1024
 
 
-class Question(NamedTuple):
+class RoundWaiter(NamedTuple):
     """Who asks what, and when it may be answered."""
 
     link: Link
@@ -38,15 +38,15 @@ class Question(NamedTuple):
 
 
 @define
-class Questions:
+class RoundWaiters:
     """All that wait, in the order in which they came."""
 
-    _reads: deque[Question] = field(factory=deque, init=False)
+    _reads: deque[RoundWaiter] = field(factory=deque, init=False)
     #: Reads whose moment has come, but not yet the batch that they come after;
     #: and how far all was committed when they were tried.
-    _early: list[Question] = field(factory=list, init=False)
+    _early: list[RoundWaiter] = field(factory=list, init=False)
     _early_commit: int = field(default=0, init=False)
-    _strangers: deque[Question] = field(factory=deque, init=False)
+    _strangers: deque[RoundWaiter] = field(factory=deque, init=False)
     #: The links that were lost, until their questions are looked for: once a
     #: turn, however many were lost in it.
     lost: set[Link] = field(factory=set, init=False)
@@ -56,7 +56,7 @@ class Questions:
     def __bool__(self) -> bool:
         return self.bytes > 0
 
-    def add(self, question: Question) -> None:
+    def add(self, question: RoundWaiter) -> None:
         """Somebody has asked."""
         self.bytes += _weight(question)
         if type(question.asked) is Query:
@@ -64,7 +64,7 @@ class Questions:
         else:
             self._strangers.append(question)
 
-    def take_reads(self, commit: int, echoed: int) -> Iterator[Question]:
+    def take_reads(self, commit: int, echoed: int) -> Iterator[RoundWaiter]:
         """The reads to try now, one by one; whoever has enough leaves the rest."""
         reads = self._reads
         if self._early and commit != self._early_commit:
@@ -76,12 +76,12 @@ class Questions:
             self.bytes -= _weight(question)
             yield question
 
-    def too_early(self, question: Question) -> None:
+    def too_early(self, question: RoundWaiter) -> None:
         """A read's session lacks a batch yet: try again after a commit."""
         self.bytes += _weight(question)
         self._early.append(question)
 
-    def take_strangers(self) -> list[Question]:
+    def take_unknown_sessions(self) -> list[RoundWaiter]:
         """The first batches, to look at again; `put_back` those that must wait."""
         strangers = self._strangers
         count = min(len(strangers), STRANGERS_MAX)
@@ -90,13 +90,13 @@ class Questions:
             self.bytes -= _weight(question)
         return due
 
-    def put_back(self, waiting: list[Question]) -> None:
+    def put_back(self, waiting: list[RoundWaiter]) -> None:
         """These of the batches that were taken wait on, before all others."""
         self._strangers.extendleft(reversed(waiting))
         self.bytes += sum(map(_weight, waiting))
 
     @property
-    def has_strangers(self) -> bool:
+    def has_unknown_sessions(self) -> bool:
         """Does any batch of an unknown session wait?"""
         return bool(self._strangers)
 
@@ -122,5 +122,5 @@ class Questions:
         return [question.link for question in waiting]
 
 
-def _weight(question: Question) -> int:
+def _weight(question: RoundWaiter) -> int:
     return QUESTION_BYTES + len(question.asked.body)

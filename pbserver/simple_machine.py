@@ -1,7 +1,7 @@
 """
 Machines that are written one command at a time.
 
-`Single` turns an object with four small methods into a state machine that can
+`SimpleMachine` turns an object with four small methods into a state machine that can
 be replicated (docs/design.md, section 9): it takes batches apart, decodes each
 command into plain values (None, bool, int, float, str, bytes, list, dict),
 encodes the answers, and moves the state.  ``twistd pbserver --machine`` does
@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import msgspec
 from attrs import define, field
 
-from pbserver import bodies
+from pbserver import msgpack_array
 from wire.commands import (
     ANSWER_LOST,
     COMMANDS_MAX,
@@ -68,7 +68,7 @@ class Refused(Exception):  # noqa: N818 (an outcome)
 
 
 @runtime_checkable
-class OneByOne(Protocol):
+class BatchAdapter(Protocol):
     """What the author of a machine writes.  It must be deterministic, see
     `pbserver.machine`."""
 
@@ -96,8 +96,8 @@ class OneByOne(Protocol):
 
 
 @define(eq=False)
-class Single:
-    """A state machine around `OneByOne`.
+class SimpleMachine:
+    """A state machine around `BatchAdapter`.
 
     A cut and a digest dump and encode everything at once, and the server does
     nothing else meanwhile.  So the state should be what takes much less than the
@@ -105,11 +105,11 @@ class Single:
     `restore` runs in a thread and has no such bound.
     """
 
-    machine: OneByOne
+    machine: BatchAdapter
 
     #: What the last body has cost, in units of `pbserver.budget`.
     spent: int = field(default=0, init=False)
-    _cut: SingleCut | None = field(default=None, init=False)
+    _cut: SimpleMachineCut | None = field(default=None, init=False)
     #: What has been loaded so far of a state that is not complete yet.
     _loading: bytearray = field(factory=bytearray, init=False)
     #: Where exceptions came from that have been logged: each place once, so
@@ -124,13 +124,13 @@ class Single:
         """The same for commands that only read."""
         return self._answers(body, self.machine.query_one)
 
-    def cut(self) -> SingleCut:
+    def cut(self) -> SimpleMachineCut:
         """The state at this moment.  ValueError while another cut is open;
         TypeError if the dump is no plain value."""
         if self._cut is not None and self._cut.is_open:
             raise ValueError("a cut is open already; close it first")
         state = _encode(plain(self.machine.dump()))
-        self._cut = SingleCut(len(state).to_bytes(_LENGTH_BYTES, "big") + state)
+        self._cut = SimpleMachineCut(len(state).to_bytes(_LENGTH_BYTES, "big") + state)
         return self._cut
 
     def load(self, chunk: bytes) -> None:
@@ -169,12 +169,12 @@ class Single:
 
     def _answers(self, body: bytes, do: Callable[[Any], Any]) -> bytes:
         self.spent = len(body)
-        if (bodies.count(body) or 0) > COMMANDS_MAX:
+        if (msgpack_array.count(body) or 0) > COMMANDS_MAX:
             text = f"a batch may have {COMMANDS_MAX} commands; this one has more"
             return _encode([Failed(TOO_LARGE, text)])
-        if (items := bodies.split(body)) is None:
+        if (items := msgpack_array.split(body)) is None:
             return _encode([Failed(MALFORMED, "the body is no array of commands")])
-        if isinstance(items, bodies.TooMany):
+        if isinstance(items, msgpack_array.TooMany):
             return _encode([Failed(OVER_BUDGET, items.value)])
         room = BODY_BYTES_MAX - 16 - ANSWER_BYTES_SURE * len(items)
         answers: list[bytes] = []
@@ -187,7 +187,7 @@ class Single:
             if len(answer) > ANSWER_BYTES_SURE:
                 room = fit - len(answer)
             answers.append(answer)
-        joined = bodies.join(answers)
+        joined = msgpack_array.join(answers)
         self.spent += COMMAND_WORK * len(items) + len(joined)
         return joined
 
@@ -230,7 +230,7 @@ class Single:
 
 
 @define(eq=False)
-class SingleCut:
+class SimpleMachineCut:
     """The encoded state of one moment; see `pbserver.machine.Cut`."""
 
     _state: bytes

@@ -4,7 +4,7 @@ when, what their answers mean, and how each call ends.
 
 Pure.  Events go in as method calls with the time in milliseconds; what has
 ended comes back as values; what to say comes from `flush`, whom to be connected
-to and when to ask the view service is read off `whereabouts`, and `wake_ms`
+to and when to ask the view service is read off `locator`, and `wake_ms`
 says when to call `tick` at the latest.
 
 The laws here: every call ends exactly once, and with the truth; writes take
@@ -23,9 +23,9 @@ from client.bodies import Ended, join, outcomes
 from client.calls import Calls, Commands
 from client.closing import Closing
 from client.errors import ClerkError, InDoubt, NotExecuted, WrongCluster
+from client.primary_locator import PrimaryLocator
 from client.queries import Queries
 from client.session import Session
-from client.whereabouts import Whereabouts
 from wire.messages import (
     CLERK,
     EVICTED,
@@ -38,9 +38,9 @@ from wire.messages import (
     Goodbye,
     Hello,
     Message,
-    NotYours,
     Query,
     QueryAnswer,
+    Redirect,
     SessionClosed,
     SessionOpened,
     ViewIs,
@@ -48,10 +48,10 @@ from wire.messages import (
 
 
 @define(eq=False, on_setattr=setters.NO_OP)
-class Conversation:
+class ClerkCore:
     """Everything that one clerk knows."""
 
-    whereabouts: Whereabouts
+    locator: PrimaryLocator
 
     #: How many batches, and how many queries, may be outstanding.
     window: int = field(default=8, validator=and_(ge(1), le(WINDOW_MAX)))
@@ -99,7 +99,7 @@ class Conversation:
     @property
     def has_more_to_say(self) -> bool:
         """Whether `flush` may have something to say."""
-        return self.whereabouts.is_open and (
+        return self.locator.is_open and (
             bool(self.calls.writes or self.calls.reads)
             or not self._said_again
             or self.closing.is_last_word
@@ -112,15 +112,15 @@ class Conversation:
 
     def hello(self) -> Hello:
         """How a clerk introduces itself."""
-        view = self.whereabouts.view.number
-        return Hello(VERSION, CLERK, self.whereabouts.cluster, view)
+        view = self.locator.view.number
+        return Hello(VERSION, CLERK, self.locator.cluster, view)
 
     def wake_ms(self) -> int | None:
         """When to tick next at the latest; None: nothing is waited for."""
         if self.is_finished:
             return None
         times = (
-            self.whereabouts.wake_ms(),
+            self.locator.wake_ms(),
             self.calls.deadline_ms(),
             self.closing.wake_ms(),
         )
@@ -129,10 +129,10 @@ class Conversation:
     def flush(self) -> list[Message]:
         """All that is to be said to the primary now, in order."""
         messages: list[Message] = []
-        if not self.whereabouts.is_open:
+        if not self.locator.is_open:
             return messages
         if (session := self.session) is not None:
-            if session.birth is not None:
+            if session.opened_index is not None:
                 if not self._said_again:
                     self._said_again = True
                     messages += session.again()
@@ -191,10 +191,10 @@ class Conversation:
 
     def _expect(self, number: int, now_ms: int, deadline_ms: int | None) -> None:
         if deadline_ms is None:
-            self.whereabouts.expect(now_ms)
+            self.locator.expect(now_ms)
         else:
             self.calls.set_deadline(number, deadline_ms, now_ms)
-            self.whereabouts.expect(now_ms, (now_ms + deadline_ms) // 2)
+            self.locator.expect(now_ms, (now_ms + deadline_ms) // 2)
 
     def _admit(self, command: bytes) -> None:
         if self._wrong_cluster:
@@ -204,7 +204,7 @@ class Conversation:
         if self.calls.is_full(len(command)):
             raise NotExecuted(
                 f"{len(self.calls.writes) + len(self.calls.reads)} calls wait to be "
-                f"sent, which is the limit; {self.whereabouts.obstacle}"
+                f"sent, which is the limit; {self.locator.obstacle}"
             )
 
     def open_session(self, session_id: bytes) -> None:
@@ -222,7 +222,7 @@ class Conversation:
 
     def _abandon(self, number: int, why: str) -> ClerkError | None:
         """How a call ends that gets no answer; None: it has ended before."""
-        obstacle = self.whereabouts.obstacle
+        obstacle = self.locator.obstacle
         if self.calls.drop(number):
             return NotExecuted(f"{why} before it was sent: {obstacle}")
         if number in self.given_up:
@@ -244,7 +244,7 @@ class Conversation:
 
     def views_opened(self, hello: Hello) -> Ended:
         """A view service has introduced itself."""
-        self.whereabouts.views_opened()
+        self.locator.views_opened()
         return self._check_cluster(hello.cluster) if hello.cluster else []
 
     def views_said(self, message: ViewIs, now_ms: int) -> Ended:
@@ -257,14 +257,14 @@ class Conversation:
             ended = self._check_cluster(message.cluster)
             if self.is_finished:
                 return ended
-            self.whereabouts.cluster = message.cluster
-        self.whereabouts.learn(message.view, now_ms)
-        self.whereabouts.views_answered()
+            self.locator.cluster = message.cluster
+        self.locator.learn(message.view, now_ms)
+        self.locator.views_answered()
         return ended
 
     def views_surveyed(self, address: str, cluster: bytes) -> Ended:
         """A view service was found at another of the addresses that were given."""
-        mine = self.whereabouts.cluster
+        mine = self.locator.cluster
         if cluster == mine or not mine:
             return []
         return self._leave(
@@ -282,10 +282,10 @@ class Conversation:
     def views_failed(self, address: str, reason: str) -> None:
         """The connection to the view service at *address* is lost, or could not
         be made; the next attempt follows."""
-        self.whereabouts.views_failed(address, reason)
+        self.locator.views_failed(address, reason)
 
     def _check_cluster(self, cluster: bytes) -> Ended:
-        mine = self.whereabouts.cluster
+        mine = self.locator.cluster
         if not mine or cluster == mine:
             return []
         return self._leave(
@@ -309,7 +309,7 @@ class Conversation:
 
     def link_opened(self, attempt: int, hello: Hello, now_ms: int) -> Goodbye | None:
         """The connection of that number stands; a `Goodbye` refuses it."""
-        refusal = self.whereabouts.link_opened(attempt, hello, now_ms)
+        refusal = self.locator.link_opened(attempt, hello, now_ms)
         if refusal is None:
             self._said_opening = self._said_again = self._said_closing = False
             self._put_back({})
@@ -317,17 +317,17 @@ class Conversation:
 
     def link_closed(self, attempt: int, reason: str, now_ms: int) -> Ended:
         """The connection of that number is gone."""
-        self.whereabouts.link_closed(attempt, reason, now_ms)
+        self.locator.link_closed(attempt, reason, now_ms)
         return self._settle(now_ms)
 
     def dial_failed(self, attempt: int, reason: str, now_ms: int) -> None:
         """An attempt to make the connection of that number failed; the next one
         follows."""
-        self.whereabouts.dial_failed(attempt, reason, now_ms)
+        self.locator.dial_failed(attempt, reason, now_ms)
 
     def received(self, attempt: int, message: Message, now_ms: int) -> Ended:
         """The server at the other end of that connection said something."""
-        where = self.whereabouts
+        where = self.locator
         if not where.is_open or where.dial is None or where.dial[0] != attempt:
             return []
         ended: Ended = []
@@ -338,16 +338,16 @@ class Conversation:
             case QueryAnswer(query, body):
                 where.heard(now_ms)
                 ended = self._query_answered(query, body)
-            case SessionOpened(session_id, birth):
+            case SessionOpened(session_id, opened_index):
                 where.arrived(now_ms)
                 if self.session is not None and self.session.id == session_id:
-                    self.session.opened(birth)
+                    self.session.opened(opened_index)
             case SessionClosed():
                 if self.closing.is_last_word:
                     self._finish()
             case BatchRefused(sequence, reason):
                 ended = self._refused(sequence, reason, now_ms)
-            case NotYours(view):
+            case Redirect(view):
                 where.refused(view, now_ms)
         return ended + self._settle(now_ms)
 
@@ -387,7 +387,7 @@ class Conversation:
         if session is None or sequence not in session.outstanding:
             return []
         if reason not in {EVICTED, TOO_LARGE}:
-            self.whereabouts.distrust(f"it refused a batch: {reason!r}", now_ms)
+            self.locator.distrust(f"it refused a batch: {reason!r}", now_ms)
             return []
         told, again = session.refused(sequence, reason)
         numbers = [number for number, _ in told]
@@ -396,7 +396,7 @@ class Conversation:
         self.calls.ended(numbers)
         self.session = None
         self._put_back(again)
-        self.whereabouts.reconnect(f"the session was refused: {reason}", now_ms)
+        self.locator.reconnect(f"the session was refused: {reason}", now_ms)
         return ended
 
     def _put_back(self, writes: Commands) -> None:
@@ -417,21 +417,21 @@ class Conversation:
         """See what has become due; harmless at any moment."""
         if self.is_finished:
             return []
-        self.whereabouts.tick(now_ms)
+        self.locator.tick(now_ms)
         ended: Ended = []
         for number in self.calls.due(now_ms):
             outcome = self._abandon(number, "its time was up")
             if outcome is not None:
                 ended.append((number, outcome))
-        if self.whereabouts.is_in_doubt(now_ms):
-            half_ms = self.calls.half_ms(self.whereabouts.quiet_ms)
-            self.whereabouts.half_over(half_ms, now_ms)
+        if self.locator.is_in_doubt(now_ms):
+            half_ms = self.calls.half_ms(self.locator.quiet_ms)
+            self.locator.half_over(half_ms, now_ms)
         return ended + self._settle(now_ms)
 
     def _settle(self, now_ms: int) -> Ended:
         """What follows from an event, whatever it was."""
         if not self.is_waiting:
-            self.whereabouts.rest()
+            self.locator.rest()
         if not self.closing.is_begun or self.is_finished:
             return []
         if self.closing.is_due(now_ms):
@@ -439,7 +439,9 @@ class Conversation:
             self._finish()
             return ended
         if not self._live():
-            has_session = self.session is not None and self.session.birth is not None
+            has_session = (
+                self.session is not None and self.session.opened_index is not None
+            )
             self.closing.nobody_waits(now_ms, has_session=has_session)
             if self.is_finished:
                 self._finish()
@@ -451,7 +453,7 @@ class Conversation:
 
     def _finish(self) -> None:
         self.closing.end()
-        self.whereabouts.hang_up()
+        self.locator.hang_up()
 
     def _live(self) -> list[int]:
         """The calls that somebody waits for, in no particular order."""
@@ -462,9 +464,9 @@ class Conversation:
 
     # -- for simulators ----------------------------------------------------------
 
-    def copy(self) -> Conversation:
+    def copy(self) -> ClerkCore:
         """Another one that goes its own way from here."""
-        twin = Conversation(self.whereabouts.copy(), self.window, self.calls.copy())
+        twin = ClerkCore(self.locator.copy(), self.window, self.calls.copy())
         twin.session = None if self.session is None else self.session.copy()
         twin.queries = self.queries.copy()
         twin.given_up, twin.closing = self.given_up.copy(), self.closing.copy()
@@ -478,7 +480,7 @@ class Conversation:
     def fingerprint(self, now_ms: int) -> Hashable:
         """Equal for those that behave equally from *now_ms* on."""
         return (
-            self.whereabouts.fingerprint(now_ms),
+            self.locator.fingerprint(now_ms),
             self.calls.fingerprint(now_ms),
             None if self.session is None else self.session.fingerprint(),
             self.queries.fingerprint(),

@@ -59,7 +59,7 @@ Dial = tuple[int, Member]
 
 
 @define(eq=False)
-class Whereabouts:
+class PrimaryLocator:
     """The newest view that the clerk knows, and its connection to the primary."""
 
     #: For the jitter of pauses; different in different clerks.
@@ -390,7 +390,7 @@ class Whereabouts:
 
     # -- for simulators ----------------------------------------------------------
 
-    def copy(self) -> Whereabouts:
+    def copy(self) -> PrimaryLocator:
         """Another one that goes its own way from here."""
         return copy.copy(self)
 

@@ -18,33 +18,33 @@ from wire.messages import Batch, Entry
 
 
 @define
-class Door:
+class PendingRequests:
     """What a primary knows of the part of its log that is not yet applied."""
 
-    #: (session, birth) -> the indexes of its batches in the tail, in order.
+    #: (session, opened_index) -> the indexes of its batches in the tail, in order.
     #: The first is that of the batch that the applied table expects next.
     _tails: dict[tuple[bytes, int], list[int]] = field(factory=dict, init=False)
     #: index -> who is answered when the entry there is applied.
     _asked: dict[int, list[Link]] = field(factory=dict, init=False)
 
     @classmethod
-    def of_tail(cls, entries: Iterable[Entry]) -> Door:
+    def of_tail(cls, entries: Iterable[Entry]) -> PendingRequests:
         """The door of a primary that inherits these entries; nobody waits."""
         door = cls()
         for entry in entries:
             batch = entry.request
             if type(batch) is Batch:
-                key = (batch.session, batch.birth)
+                key = (batch.session, batch.opened_index)
                 door._tails.setdefault(key, []).append(entry.index)
         return door
 
-    def tail(self, session: bytes, birth: int) -> Sequence[int]:
+    def tail(self, session: bytes, opened_index: int) -> Sequence[int]:
         """The indexes at which the tail holds batches of that session."""
-        return self._tails.get((session, birth), ())
+        return self._tails.get((session, opened_index), ())
 
     def log(self, batch: Batch, index: int, link: Link) -> None:
         """The batch was logged at *index*, and *link* waits for its answer."""
-        self._tails.setdefault((batch.session, batch.birth), []).append(index)
+        self._tails.setdefault((batch.session, batch.opened_index), []).append(index)
         self._asked[index] = [link]
 
     def ask(self, index: int, link: Link) -> None:
@@ -57,7 +57,7 @@ class Door:
         """The entry has left the tail -> who waits for its answer."""
         request = entry.request
         if type(request) is Batch:
-            key = (request.session, request.birth)
+            key = (request.session, request.opened_index)
             tail = self._tails[key]
             assert tail[0] == entry.index, (tail[0], entry.index)
             if len(tail) == 1:

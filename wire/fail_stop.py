@@ -25,7 +25,7 @@ R = TypeVar("R")
 #: The exit code of a process that stopped itself.
 EXIT_CODE: Final = 1
 
-_log = get_logger("wire.invariants")
+_log = get_logger("wire.fail_stop")
 
 
 #: Is this process a daemon of ours?  A program that embeds a clerk is not ours
