@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,10 @@ REFUSED: dict[str, tuple[Plan, str]] = {
     "no such symbol": (Plan({"z": "y"}), "no Python file has 'z'"),
     "a name that is used": (Plan({"x": "w"}), r"'w' is used in a/e.py \(1 files\)"),
     "no such module": (Plan(modules={"a.z": "a.y"}), "there is no a/z.py"),
+    "a folder that hides a module": (
+        Plan(modules={"a.b": "a.e.b"}),
+        "a/e/ would hide a/e.py; move that first",
+    ),
     "a place that is taken": (Plan(modules={"a.b": "a.e"}), "a/e.py is there already"),
 }
 
@@ -170,8 +175,31 @@ def test_what_is_no_name_is_refused(bad: dict[str, dict[str, str]]) -> None:
         Plan(**bad)
 
 
+def test_a_symbol_that_is_only_elsewhere_is_refused() -> None:
+    with pytest.raises(Refused, match="none of the symbols is used below b, c"):
+        planned({"a/d.py": "x\n"}, Plan({"x": "y"}), ["b", "c"])
+
+
+def test_files_are_written_and_modules_change_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(("git", "init", "-q"), cwd=tmp_path, check=True)
+    files = {"a/b.py": "x = 1\n", "a/c.py": "from a import b\nb.x\n", "d.md": "`x`\n"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(rename, "ROOT", tmp_path)
+    plan = ["a.b=a.c", "a.c=e.f.g", "x=y"]
+    assert rename.main(plan) == 0
+    assert rename._tracked() == files
+    assert rename.main(["--write", *plan]) == 0
+    assert rename._tracked() == {
+        "a/c.py": "y = 1\n", "d.md": "`y`\n", "e/f/g.py": "from a import c\nc.y\n"
+    }  # fmt: skip
+
+
 def test_a_plan_without_effect_changes_no_file_of_the_project() -> None:
-    """And each of them can be read, whatever is in it."""
+    """And each of them can be read."""
     texts = rename._tracked()
     assert len(texts) > 300
     plan = Plan({"e": "e"}, known=("pbserver.log",))

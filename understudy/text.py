@@ -80,8 +80,8 @@ _SURROGATES: Final = re.compile("[\ud800-\udfff]+")
 def say_json_text(text: str) -> None:
     """JSON that is text already, on a line of standard output.  Its non-ASCII
     characters are escaped unless the encoding is UTF-8, which JSON requires."""
-    first_unanswered = _SURROGATES if is_utf8(sys.stdout) else _NOT_ASCII
-    say(first_unanswered.sub(lambda found: json.dumps(found[0])[1:-1], text))
+    missing = _SURROGATES if is_utf8(sys.stdout) else _NOT_ASCII
+    say(missing.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def say_bytes(data: bytes) -> None:

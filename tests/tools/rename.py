@@ -11,7 +11,7 @@ change together; see `tests.tools.rewriting` for what counts as a mention.  With
 A symbol is refused if its new name is used already, since the two could not be told
 apart afterwards; ``--merge`` allows that.  With ``--in``, only files below those
 folders change: for a word that means another thing elsewhere.  Modules are always
-moved everywhere.
+moved everywhere; a new folder still needs its ``__init__.py``.
 
 Afterwards: ``ruff check --fix``, ``ruff format``, then ``make test``.
 
@@ -54,6 +54,9 @@ def renamed(
             raise Refused(f"there is no {old}")
         if new in texts and new not in moves:
             raise Refused(f"{new} is there already")
+        for folder in Path(new).parents:
+            if (module := f"{folder}.py") in texts and module not in moves:
+                raise Refused(f"{folder}/ would hide {module}; move that first")
     moving = Plan(modules=plan.modules, known=plan.known)
     found = {}
     for name, text in texts.items():
@@ -65,6 +68,8 @@ def renamed(
         done = rewrite(text, use) if use.concerns(text) else text
         if done != text or name in moves:
             found[moves.get(name, name)] = done
+    if folders and plan.names and not found:
+        raise Refused(f"none of the symbols is used below {', '.join(folders)}")
     return found
 
 
@@ -132,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tracked() -> dict[str, str]:
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     texts = {}
-    for name in sorted(filter(None, listed.split("\0"))):
+    for name in sorted(filter(None, done.stdout.split("\0"))):
         wanted = name.endswith((".py", *_PROSE)) or Path(name).name == "Makefile"
         if wanted and not name.startswith(_OWN) and (ROOT / name).is_file():
             texts[name] = (ROOT / name).read_text()
@@ -142,18 +148,12 @@ def _tracked() -> dict[str, str]:
 
 
 def _write(found: Mapping[str, str], modules: Mapping[str, str]) -> None:
-    for old, new in modules.items():
-        (ROOT / path(new)).parent.mkdir(parents=True, exist_ok=True)
-        _git("mv", path(old), path(new))
+    # All are removed before any is written: two modules may change places.
+    for old in modules:
+        (ROOT / path(old)).unlink()
     for name, text in found.items():
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(text)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Pure: text in, text out.  A plan maps identifiers to identifiers, and modules to
 modules.  Names are replaced where they are code, and nowhere else:
 
 - In Python, each identifier token.  There is no type inference: a plan renames
-  every identifier of that spelling, whatever it belongs to.  One word has one
+  every identifier of that spelling, in every class and function.  One word has one
   meaning here, so that is the point; where it has two, limit the files.
 - In strings that quote source text: every argument of `QUOTING` functions, by
   which mutants, probes and patches name what they change, of those that take the
@@ -193,7 +193,7 @@ def _imported(source: str, plan: Plan) -> set[str]:
 
 
 def _string(text: str, plan: Plan) -> str:
-    if "f" in text[: min(text.find(mark) % 99 for mark in "'\"")].lower():
+    if "f" in text.partition(text[-1])[0].lower():
         # Before Python 3.12, what is evaluated in it is no token of its own.
         return _BRACES.sub(lambda found: plan.code(found[0]), text)
     return plan.code(text) if _PROGRAM.search(text) else prose(text, plan)
